@@ -1,0 +1,66 @@
+# `make help` lists what there is. Everything runs in .venv (core) and .venv-seg (segmentation), made on first use.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+DEMO := studies/demo
+TEST_WORKERS ?= 2
+# Several tests at a time, one thread each; jobs of studies set their own.
+TEST_ENVIRONMENT := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+.PHONY: help demo test test-real test-segmentation test-slurm slurm-up slurm-down lint bench config clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+.venv/ready: pyproject.toml envs/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "GuideGen needs Python 3.11 or newer; found " + sys.version + "; set PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c envs/constraints.txt -e '.[dev]'
+	@touch $@
+
+.venv-seg/ready: envs/segmentation.txt envs/constraints.txt
+	$(PYTHON) -m venv .venv-seg
+	.venv-seg/bin/python -m pip install --quiet --disable-pip-version-check -r envs/segmentation.txt
+	.venv-seg/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+demo: .venv/ready ## Run the whole study on the embedded archive (about 20 minutes on two cores) and say where the report is
+	@test -f $(DEMO)/config/config.yaml || $(BIN)/guidegen init $(DEMO) --preset demo
+	$(BIN)/guidegen run --study $(DEMO)
+
+test: .venv/ready ## Unit tests and a whole smoke study
+	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile -m "not real and not slurm and not segmentation"
+
+test-real: .venv/ready ## The study on real CT series (GUIDEGEN_REALDATA, or ../shared/realdata)
+	$(BIN)/python -m pytest tests/real
+
+test-segmentation: .venv/ready .venv-seg/ready ## TotalSegmentator's real code, offline
+	.venv-seg/bin/python -m pytest tests/segmentation
+
+test-slurm: .venv/ready ## The workflow on a real SLURM cluster of this machine (needs root and the packages)
+	$(BIN)/python -m pytest tests/slurm
+
+slurm-up: .venv/ready ## Start a SLURM cluster of real daemons on this machine: two CPU nodes, one node with four GPUs
+	$(BIN)/python tests/slurm/slurm_cluster.py up --root build/slurm
+
+slurm-down: .venv/ready ## Stop it
+	$(BIN)/python tests/slurm/slurm_cluster.py down --root build/slurm
+
+lint: .venv/ready ## ruff, pyright, snakefmt, codespell (snakemake --lint is in make test)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/codespell
+
+bench: .venv/ready ## Measure; writes benchmarks/results.json and results.md
+	$(BIN)/python benchmarks/run.py
+
+config: .venv/ready ## Write config/config.yaml and workflow/schemas/config.schema.json from the config models
+	$(BIN)/python -m guidegen.config_files .
+
+clean: ## Remove the demo study and caches; environments stay
+	rm -rf $(DEMO) build .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,65 @@
+"""What all rules share: wildcards, commands, and the parameters that decide what is out of date."""
+
+import sys
+
+CORE = study.config.environments.core
+SEGMENTATION = study.config.environments.segmentation
+THREADS = study.config.study.threads
+STAGES = (
+    "semantic_synthesizer",
+    "contrast_autoencoder",
+    "latents",
+    "latent_generator",
+)
+
+
+wildcard_constraints:
+    collection="[a-z0-9_]+",
+    shard=r"s\d+",
+    stage="|".join(STAGES),
+    arm="[a-z_]+",
+    name="[a-z0-9_]+",
+
+
+def settings(*sections):
+    """Hash of the config sections that a phase reads: a rule's parameter, so that only its jobs rerun on a change."""
+    return study.config.hash_sections(*sections)
+
+
+def grow(amount):
+    """A resource that a retry gets more of: `amount` times the number of the attempt."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def expand_shards(phase, collections=SHARDS):
+    """Manifests of a phase over all shards of the given collections."""
+    return [
+        f"data/{phase}/{collection}/{shard}.tsv"
+        for collection in collections
+        for shard in SHARDS[collection]
+    ]
+
+
+def uses_totalsegmentator(wildcards):
+    """Whether a collection is labelled by TotalSegmentator."""
+    choice = study.config.mask.choose_backends(wildcards.collection)
+    return "totalsegmentator" in choice.organs + choice.tumour
+
+
+def count_mask_gpus(wildcards):
+    """GPUs of a mask job: one where TotalSegmentator runs on one."""
+    on_gpu = study.config.mask.totalsegmentator.device.startswith("gpu")
+    return int(uses_totalsegmentator(wildcards) and on_gpu)
+
+
+def expand_set(name):
+    """Manifests of a synthetic set."""
+    shards = study.config.synthesize.list_shards(name)
+    return [f"results/synthetic/{name}/{shard}.tsv" for shard in shards]
+
+
+# The environment that runs Snakemake comes first, so that `guidegen` is this one even where it was not activated.
+shell.prefix(
+    f"export PATH='{Path(sys.executable).parent}':\"$PATH\" "
+    f"OMP_NUM_THREADS={THREADS} MKL_NUM_THREADS={THREADS} OPENBLAS_NUM_THREADS={THREADS}; "
+)

@@ -1,0 +1,29 @@
+"""evaluate: every figure with its interval, and what it was computed from."""
+
+EVALUATIONS = ("training", "segmentation", "adherence", "intensity")
+
+
+rule evaluate:
+    input:
+        cohort="data/cohort/cohort.tsv",
+        arrays="data/cohort/arrays.tsv",
+        models=MODELS,
+        synthetic=[table for name in SETS for table in expand_set(name)],
+        segmentation=expand("results/segmentation/{arm}.tsv", arm=ARMS),
+    output:
+        expand("results/evaluation/{table}.json", table=EVALUATIONS),
+    log:
+        "logs/evaluate/evaluate.log",
+    benchmark:
+        "logs/evaluate/evaluate.benchmark.tsv"
+    threads: THREADS
+    resources:
+        mem_mb=grow(16000),
+        runtime=grow(240),
+    params:
+        command=CORE,
+        code=code_hash("evaluate"),
+        settings=settings("evaluate"),
+        labels=study.labels_hash,
+    shell:
+        "{params.command} evaluate > {log} 2>&1"

@@ -1,0 +1,47 @@
+"""`guidegen mask`."""
+
+from pathlib import Path
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("mask")(mask)
+
+
+def mask(
+    collection: str = typer.Option(..., "--collection", help="Collection, e.g. tcga_kirc."),
+    shard: str = typer.Option(..., "--shard", help="Shard, e.g. s000."),
+    study: Path = typer.Option(Path("."), "--study", help="Study folder."),
+) -> None:
+    """Turn annotations and segmenters' output into label maps on the CT's grid.
+
+    Reads `data/raw` and `data/ct`, writes `data/mask/<collection>/<shard>/` and its manifest.
+
+    Example: `guidegen mask --collection tcga_kirc --shard s000`
+    """
+    from guidegen.codehash import code_hash
+    from guidegen.manifest import process_items
+    from guidegen.mask.shard import COLUMNS, MaskWorker, list_items
+    from guidegen.provenance import record_job
+    from guidegen.study import Study
+
+    opened = Study.load(study)
+    backends = opened.config.mask.choose_backends(collection)
+    if "totalsegmentator" in (*backends.organs, *backends.tumour):
+        from guidegen.mask.totalsegmentator import check_weights
+
+        check_weights(opened.root, opened.config.mask.totalsegmentator)
+    parts = ("data", "mask", collection, shard)
+    inputs = [opened.manifest("data", kind, collection, shard) for kind in ("raw", "ct")]
+    job = {"collection": collection, "shard": shard}
+    with record_job(opened, "mask", job, inputs, [opened.manifest(*parts)]):
+        process_items(
+            opened.shard(*parts),
+            list_items(opened, collection, shard),
+            MaskWorker(opened.config.mask, opened.labels),
+            fingerprint=code_hash("mask") + opened.config.hash_sections("mask"),
+            columns=COLUMNS,
+            max_failed_share=opened.config.study.max_failed_share,
+        )

@@ -1,0 +1,1 @@
+"""The three networks, their mathematics, and the text encoder."""

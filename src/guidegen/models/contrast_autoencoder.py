@@ -1,0 +1,190 @@
+"""Stage II: CT ↔ latent, a KL autoencoder of MONAI's MAISI blocks with a label pyramid."""
+
+import math
+from itertools import pairwise
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from monai.apps.generation.maisi.networks.autoencoderkl_maisi import MaisiConvolution, MaisiDownsample, MaisiUpsample
+from torch import Tensor, nn
+from torch.nn import functional
+
+from guidegen.models.model_files import Binding, load_weights, read_description, save_model
+from guidegen.models.settings import ContrastAutoencoderSettings
+
+KIND = "contrast_autoencoder"
+WHOLE = {"num_splits": 1, "dim_split": 0, "print_info": False, "save_mem": False}
+
+
+def _convolve(inputs: int, outputs: int, kernel: int = 3) -> MaisiConvolution:
+    return MaisiConvolution(
+        3,
+        inputs,
+        outputs,
+        kernel_size=kernel,
+        padding=kernel // 2,
+        conv_only=True,
+        **WHOLE,  # type: ignore[arg-type]
+    )
+
+
+class ResidualBlock(nn.Module):
+    """Two normalised convolutions and a shortcut; the label map is concatenated to its input."""
+
+    def __init__(self, inputs: int, outputs: int, groups: int) -> None:
+        super().__init__()
+        self.norm_in = nn.GroupNorm(math.gcd(groups, inputs), inputs)
+        self.conv_in = _convolve(inputs, outputs)
+        self.norm_out = nn.GroupNorm(groups, outputs)
+        self.conv_out = _convolve(outputs, outputs)
+        self.shortcut = nn.Identity() if inputs == outputs else _convolve(inputs, outputs, kernel=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.conv_in(functional.silu(self.norm_in(x)))
+        hidden = self.conv_out(functional.silu(self.norm_out(hidden)))
+        return self.shortcut(x) + hidden
+
+
+class LabelPyramid(nn.Module):
+    """The label map at every level of the autoencoder: embedded classes, repeated or averaged to the level's grid.
+
+    An extra class stands for "labels unknown"; its embedding is learned (the null label).
+    """
+
+    def __init__(self, classes: int, channels: int, levels: int) -> None:
+        super().__init__()
+        self.classes = classes
+        self.levels = levels
+        self.embed = nn.Embedding(classes + 1, channels)
+
+    def forward(self, labels: Tensor) -> list[Tensor]:
+        """Return (B, channels, …) per level for class ids `labels` (B, X, Y, Z) at half the CT's resolution."""
+        middle = self.embed(labels).movedim(-1, 1)
+        pyramid = [functional.interpolate(middle, scale_factor=2.0, mode="nearest"), middle]
+        while len(pyramid) < self.levels:
+            pyramid.append(functional.avg_pool3d(pyramid[-1], 2))
+        return pyramid
+
+
+class ContrastAutoencoder(nn.Module):
+    """Encodes CT of (2n)³ voxels to latents of (n/2)³, given the label map of n³ voxels or none.
+
+    Args:
+        settings: network and switches.
+        binding: grid and classes.
+    """
+
+    latent_mean: Tensor
+    latent_std: Tensor
+
+    def __init__(self, settings: ContrastAutoencoderSettings, binding: Binding) -> None:
+        super().__init__()
+        self.settings = settings
+        self.binding = binding
+        channels, groups, extra = settings.channels, settings.norm_groups, settings.label_channels
+        levels = len(channels)
+        self.pyramid = LabelPyramid(len(binding.classes), extra, levels)
+        self.conv_in = _convolve(1, channels[0])
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        self.shrink, self.grow = nn.ModuleList(), nn.ModuleList()
+        for level, width in enumerate(channels):
+            before = channels[max(level - 1, 0)]
+            self.down.append(self._make_level(before + extra, width, groups))
+            after = channels[min(level + 1, levels - 1)]
+            self.up.append(self._make_level(after + extra, width, groups))
+            if level < levels - 1:
+                self.shrink.append(MaisiDownsample(3, width, **WHOLE))  # type: ignore[arg-type]
+                self.grow.append(MaisiUpsample(3, channels[level + 1], False, **WHOLE))  # type: ignore[arg-type]
+        self.norm_latent = nn.GroupNorm(groups, channels[-1])
+        self.to_moments = _convolve(channels[-1], 2 * settings.latent_channels)
+        self.from_latent = _convolve(settings.latent_channels, channels[-1])
+        self.norm_out = nn.GroupNorm(groups, channels[0])
+        self.conv_out = _convolve(channels[0], 1)
+        self.register_buffer("latent_mean", torch.zeros(settings.latent_channels))
+        self.register_buffer("latent_std", torch.ones(settings.latent_channels))
+
+    def _make_level(self, inputs: int, width: int, groups: int) -> nn.Sequential:
+        widths = [inputs] + [width] * self.settings.blocks
+        return nn.Sequential(*(ResidualBlock(a, b, groups) for a, b in pairwise(widths)))
+
+    def build_pyramid(self, labels: Tensor | None, shape: tuple[int, ...]) -> list[Tensor]:
+        """Return the label pyramid; the null label where `labels` is None or the switch is off.
+
+        Args:
+            labels: class ids (B, X, Y, Z), `len(classes)` is the null label; half the CT's resolution.
+            shape: (B, X, Y, Z) of the label grid.
+        """
+        if labels is None or not self.settings.label_pyramid:
+            labels = torch.full(shape, len(self.binding.classes), device=self.latent_mean.device)
+        return self.pyramid(labels.long())
+
+    def encode_moments(self, ct: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance (B, L, X/4, Y/4, Z/4) of CT (B, 1, X, Y, Z) scaled to [−1, 1]."""
+        half = (ct.shape[0], *(side // 2 for side in ct.shape[2:]))
+        pyramid = self.build_pyramid(labels, half)
+        hidden = self.conv_in(ct)
+        for level, block in enumerate(self.down):
+            hidden = block(torch.cat([hidden, pyramid[level]], 1))
+            if level < len(self.shrink):
+                hidden = self.shrink[level](hidden)
+        mean, log_variance = self.to_moments(functional.silu(self.norm_latent(hidden))).float().chunk(2, 1)
+        return mean, log_variance.clamp(-20, 10)
+
+    def decode_scaled(self, latents: Tensor, labels: Tensor | None) -> Tensor:
+        """Return CT (B, 1, X, Y, Z) scaled to [−1, 1], not clipped."""
+        pyramid = self.build_pyramid(labels, (latents.shape[0], *(2 * side for side in latents.shape[2:])))
+        hidden = self.from_latent(latents)
+        for level in reversed(range(len(self.up))):
+            hidden = self.up[level](torch.cat([hidden, pyramid[level]], 1))
+            if level:
+                hidden = self.grow[level - 1](hidden)
+        return self.conv_out(functional.silu(self.norm_out(hidden))).float()
+
+    def scale_hu(self, ct: Tensor) -> Tensor:
+        """Clip HU to the settings' range and scale it to [−1, 1]."""
+        low, high = self.settings.hu_range
+        return (ct.clamp(low, high) - low) * (2 / (high - low)) - 1
+
+    def unscale_hu(self, ct: Tensor) -> Tensor:
+        """Return HU of values in [−1, 1]; not clipped."""
+        low, high = self.settings.hu_range
+        return (ct + 1) * ((high - low) / 2) + low
+
+    @torch.inference_mode()
+    def encode(self, ct: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        """Return the latent means, float32 (B, L, n/2, n/2, n/2).
+
+        Args:
+            ct: HU, (B, 2n, 2n, 2n).
+            labels: class ids (B, n, n, n), or None for the null label.
+        """
+        volume = self.scale_hu(self._receive(ct, np.float32)).unsqueeze(1)
+        mean, _ = self.encode_moments(volume, None if labels is None else self._receive(labels, np.int64))
+        return mean.cpu().numpy()
+
+    @torch.inference_mode()
+    def decode(self, latents: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        """Return HU, float32 (B, 2n, 2n, 2n), clipped to the settings' range; see `encode` for the arguments."""
+        volume = self.decode_scaled(
+            self._receive(latents, np.float32), None if labels is None else self._receive(labels, np.int64)
+        )
+        return self.unscale_hu(volume.clamp(-1, 1))[:, 0].cpu().numpy()
+
+    def _receive(self, array: np.ndarray, kind: type) -> Tensor:
+        return torch.from_numpy(np.array(array, kind)).to(self.latent_mean.device)
+
+    def save(self, folder: Path, **facts: object) -> None:
+        """Write model.safetensors and model.json."""
+        scale = {"latent_mean": self.latent_mean.tolist(), "latent_std": self.latent_std.tolist()}
+        settings = self.settings.model_dump(mode="json")
+        save_model(folder, KIND, self, self.binding, {"settings": settings, **scale, **facts})
+
+    @classmethod
+    def load(cls, folder: Path, *, labels_hash: str | None = None) -> Self:
+        """Load a trained model; GuideGenError where it was trained with another label table."""
+        binding, facts = read_description(folder, KIND, labels_hash=labels_hash)
+        model = cls(ContrastAutoencoderSettings.model_validate(facts["settings"]), binding)
+        load_weights(folder, model)
+        return model

@@ -1,0 +1,20 @@
+"""Config section of the phase `pair`."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from guidegen.section import Section
+
+
+class PairSettings(Section):
+    """Which statements a prompt makes, and in how many wordings."""
+
+    variants: int = Field(4, ge=0)
+    """Differently worded prompts per case besides the canonical one."""
+    pathology_size: Literal["leave_out", "state"] = "leave_out"
+    """Whether the clinical table's tumour size is stated; only right where the CT precedes surgery."""
+    age_tolerance_years: float = Field(2.0, ge=0)
+    """Ages of table and DICOM header that differ by more than this are reported as a conflict."""
+    columns: dict[str, tuple[str, ...]] = {}
+    """Further column names of a lab's own clinical table by attribute, e.g. `{age: [alter], sex: [geschlecht]}`."""

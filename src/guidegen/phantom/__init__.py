@@ -1,0 +1,1 @@
+"""The parametric torso phantoms and the archive that is made of them."""

@@ -1,0 +1,127 @@
+"""Every file is parsed and checked before it counts."""
+
+import gzip
+import io
+import zlib
+from dataclasses import dataclass
+
+import pydicom
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID
+
+from guidegen.errors import ItemError
+from guidegen.index.settings import CT_IMAGE_STORAGE
+
+SOP_CLASSES = {
+    "CT": (CT_IMAGE_STORAGE, ""),
+    "SEG": ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"),
+    "RTSTRUCT": ("1.2.840.10008.5.1.4.1.1.481.3",),
+}
+"""Accepted SOP Class UIDs by modality; some de-identified local CT has an empty one."""
+TAGS = [
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "InstanceNumber",
+    "Modality",
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "NumberOfFrames",
+    "BitsAllocated",
+    "PixelData",
+]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the index says about a series. `size` is its bytes, None where the source's figure is not exact."""
+
+    case: str
+    series_uid: str
+    modality: str
+    format: str
+    instances: int
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class CheckedFile:
+    """A DICOM file that belongs to its series."""
+
+    name: str
+    data: bytes
+    instance_number: int
+    sop_uid: str
+
+
+def check_series(files: list[tuple[str, bytes]], expected: Expected) -> list[bytes]:
+    """Return the files of a series in order of instance number, then SOP Instance UID.
+
+    Args:
+        files: name and bytes of each file.
+        expected: what the index says.
+
+    Raises:
+        ItemError: a file cannot be parsed, is cut off, is of another series or class or came twice, or count or size
+            differ from the index.
+    """
+    if expected.format == "nifti":
+        return [_check_nifti(name, data, expected) for name, data in files]
+    checked = [_check_dicom(name, data, expected) for name, data in files]
+    if len(checked) != expected.instances:
+        raise ItemError(
+            f"{expected.case}: series {expected.series_uid} has {len(checked)} files, "
+            f"the index says {expected.instances}"
+        )
+    size = sum(len(data) for _, data in files)
+    if expected.size is not None and size != expected.size:
+        raise ItemError(f"{expected.case}: series has {size} bytes, the index says {expected.size}")
+    seen: dict[str, str] = {}
+    for file in checked:
+        if file.sop_uid and file.sop_uid in seen:
+            raise ItemError(f"{expected.case}: {file.name} and {seen[file.sop_uid]} are one instance, {file.sop_uid}")
+        seen[file.sop_uid] = file.name
+    checked.sort(key=lambda file: (file.instance_number, file.sop_uid, file.name))
+    return [file.data for file in checked]
+
+
+def _check_dicom(name: str, data: bytes, expected: Expected) -> CheckedFile:
+    try:
+        header = pydicom.dcmread(io.BytesIO(data), specific_tags=TAGS)  # type: ignore[arg-type]
+        syntax = UID(header.file_meta.TransferSyntaxUID)
+        uid = str(header.get("SeriesInstanceUID") or "")
+        sop_class = str(header.get("SOPClassUID") or "")
+        number = header.get("InstanceNumber")
+        pixels = header.get("PixelData")
+    except (InvalidDicomError, EOFError, ValueError, KeyError, AttributeError, OSError, zlib.error) as error:
+        raise ItemError(f"{expected.case}: {name} is no readable DICOM file: {error}") from None
+    if uid != expected.series_uid and (uid or not expected.series_uid.startswith("2.25.")):
+        raise ItemError(f"{expected.case}: {name} belongs to series '{uid}', expected {expected.series_uid}")
+    if sop_class not in SOP_CLASSES[expected.modality]:
+        raise ItemError(f"{expected.case}: {name} has SOP class '{sop_class}', expected {expected.modality}")
+    if expected.modality != "RTSTRUCT":
+        _check_pixels(name, header, pixels, syntax, expected)
+    return CheckedFile(name, data, int(number) if number is not None else 0, str(header.get("SOPInstanceUID") or ""))
+
+
+def _check_pixels(name: str, header: pydicom.Dataset, pixels: bytes | None, syntax: UID, expected: Expected) -> None:
+    if not pixels:
+        raise ItemError(f"{expected.case}: {name} has no pixel data")
+    if syntax.is_compressed and not syntax.is_deflated:
+        if not pixels.rstrip(b"\0").endswith(b"\xfe\xff\xdd\xe0") and b"\xfe\xff\x00\xe0" not in pixels[:8]:
+            raise ItemError(f"{expected.case}: {name} has pixel data without the items of {syntax.name}")
+        return
+    frames = int(header.get("NumberOfFrames") or 1) * int(header.get("SamplesPerPixel") or 1)
+    bits = int(header.Rows) * int(header.Columns) * frames * int(header.BitsAllocated)
+    if len(pixels) < (bits + 7) // 8:
+        raise ItemError(f"{expected.case}: {name} is cut off: {len(pixels)} of {(bits + 7) // 8} bytes of pixel data")
+
+
+def _check_nifti(name: str, data: bytes, expected: Expected) -> bytes:
+    try:
+        if name.endswith(".gz"):
+            gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ItemError(f"{expected.case}: {name} is cut off or no gzip file: {error}") from None
+    return data

@@ -1,0 +1,228 @@
+"""The clinical table of a collection: copied from the archive, asked of the GDC, or a lab's own, pseudonymised."""
+
+import csv
+import io
+import json
+import logging
+import re
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from guidegen.atomic import hash_file, write_text
+from guidegen.codehash import code_hash
+from guidegen.errors import GuideGenError, ItemError
+from guidegen.index.pseudonyms import read_private
+from guidegen.manifest import Item, Outcome, process_items
+from guidegen.study import Collection, Study
+from guidegen.tables import write_tsv
+
+KEY_COLUMNS = ("submitter_id", "case_submitter_id", "patient_id", "patientid", "case_id", "subject_id", "image_id")
+"""Names of the column that holds the patient, in order of preference; a dotted prefix (`cases.`) does not count."""
+IDENTIFYING = re.compile(
+    r"name|birth|death|date|address|street|city|zip|postal|phone|fax|mail|ssn|mrn|record|insurance|account|note|comment"
+    r"|text|report|accession|institution|hospital|physician|doctor",
+    re.I,
+)
+GDC_FIELDS = (
+    *("submitter_id", "project.project_id", "primary_site", "disease_type", "demographic.gender"),
+    *("demographic.age_at_index", "demographic.vital_status", "diagnoses.age_at_diagnosis"),
+    *("diagnoses.primary_diagnosis", "diagnoses.morphology", "diagnoses.tissue_or_organ_of_origin"),
+    *("diagnoses.site_of_resection_or_biopsy", "diagnoses.laterality", "diagnoses.tumor_grade"),
+    *("diagnoses.ajcc_pathologic_stage", "diagnoses.ajcc_pathologic_t", "diagnoses.ajcc_pathologic_n"),
+    *("diagnoses.ajcc_pathologic_m", "diagnoses.ajcc_clinical_stage", "diagnoses.ajcc_clinical_t"),
+    *("diagnoses.ajcc_clinical_n", "diagnoses.ajcc_clinical_m", "diagnoses.classification_of_tumor"),
+    *("diagnoses.treatments.treatment_type", "exposures.tobacco_smoking_status"),
+    *("diagnoses.pathology_details.greatest_tumor_dimension",),
+)
+GDC_MISSING = "'--"
+LONGEST_REPLY_S = 120.0
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ClinicalSource:
+    """Where a collection's clinical table is, and how its patients are renamed (None: not at all)."""
+
+    collection: str
+    path: Path | None
+    gdc_url: str
+    patients: tuple[str, ...]
+    pseudonyms: dict[str, str] | None
+
+
+def retrieve_clinical(study: Study, collection: Collection) -> list[dict[str, str]]:
+    """Bring in the clinical table of a collection and write its manifest, without rows where it has no table.
+
+    Raises:
+        ShardFailed: the table could not be had.
+        GuideGenError: a local table is configured but missing.
+    """
+    source = _locate(study, collection)
+    rows = study.read_index(collection.id)
+    _write_terms(study, collection, rows)
+    items = []
+    if source.path or source.gdc_url:
+        inputs = {"patients": " ".join(source.patients), "url": source.gdc_url}
+        if source.path:
+            inputs["table"] = hash_file(source.path)
+        items = [Item("clinical", inputs, source)]
+    return process_items(
+        study.shard("data", "raw", collection.id, "clinical"),
+        items,
+        _store_table,
+        fingerprint=code_hash("retrieve"),
+        columns=("rows", "key_column"),
+    )
+
+
+def _locate(study: Study, collection: Collection) -> ClinicalSource:
+    settings = study.config.index
+    patients = tuple(sorted({row["patient_id"] for row in study.read_index(collection.id)}))
+    path, url, pseudonyms = None, "", None
+    if collection.source == "archive":
+        archive = settings.archive.expanduser()
+        archive = archive if archive.is_absolute() else study.root / archive
+        path = archive / "clinical" / f"{collection.id}.tsv"
+        path = path if path.is_file() else None
+    elif collection.source == "local":
+        local = settings.local[collection.id]
+        if local.clinical:
+            path = local.clinical.expanduser()
+            path = path if path.is_absolute() else study.root / path
+            if not path.is_file():
+                raise GuideGenError(f"index.local.{collection.id}.clinical: no file {path}")
+        if local.private:
+            pseudonyms = {r["source_patient_id"]: r["patient_id"] for r in read_private(study, collection.id)}
+    elif collection.clinical == "gdc":
+        url = study.config.retrieve.gdc_url
+    return ClinicalSource(collection.id, path, url, patients, pseudonyms)
+
+
+def _store_table(item: Item, folder: Path) -> Outcome:
+    source: ClinicalSource = item.payload
+    header, rows = read_table(source.path) if source.path else fetch_gdc(source.gdc_url, source.patients)
+    known = set(source.pseudonyms) if source.pseudonyms is not None else set(source.patients)
+    key = find_key(header, rows, known)
+    if source.pseudonyms is not None:
+        header, rows = pseudonymise_table(header, rows, key, source.pseudonyms)
+    write_tsv(folder / "clinical.tsv", header, rows)
+    return Outcome(files={"": "clinical.tsv"}, columns={"rows": len(rows), "key_column": key})
+
+
+def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Read a clinical table, tab- or comma-separated by its header line.
+
+    Raises:
+        ItemError: it is empty, a column name is used twice, or a row has another length.
+    """
+    text = path.read_text(encoding="utf-8-sig")
+    first = text.partition("\n")[0]
+    delimiter = "\t" if "\t" in first or path.suffix == ".tsv" else ","
+    lines = list(csv.reader(io.StringIO(text), delimiter=delimiter))
+    if not lines or not any(lines[0]):
+        raise ItemError(f"{path}: empty, expected a header line")
+    header = lines[0]
+    if len(set(header)) != len(header):
+        raise ItemError(f"{path}: a column name is used twice")
+    for number, cells in enumerate(lines[1:], 2):
+        if cells and len(cells) != len(header):
+            raise ItemError(f"{path}, row {number}: {len(cells)} cells, the header has {len(header)}")
+    cleaned = [[" ".join(cell.split()) for cell in cells] for cells in lines[1:] if cells]
+    return header, [dict(zip(header, cells, strict=True)) for cells in cleaned]
+
+
+def find_key(header: list[str], rows: list[dict[str, str]], patients: set[str]) -> str:
+    """Return the column that holds the patient: of those with a usual name, the one that names most patients.
+
+    Raises:
+        ItemError: no column names any patient of the index.
+    """
+    usual = {name: KEY_COLUMNS.index(tail) for name in header if (tail := name.lower().split(".")[-1]) in KEY_COLUMNS}
+    hits = {name: len({row[name] for row in rows} & patients) for name in header}
+    candidates = sorted(header, key=lambda name: (-hits[name], usual.get(name, len(KEY_COLUMNS)), header.index(name)))
+    if hits[candidates[0]]:
+        return candidates[0]
+    if usual and not rows:
+        return min(usual, key=lambda name: usual[name])
+    raise ItemError(
+        f"clinical table: no column names a patient of the index (e.g. '{min(patients, default='')}'); "
+        f"columns: {', '.join(header)}"
+    )
+
+
+def pseudonymise_table(
+    header: list[str], rows: list[dict[str, str]], key: str, pseudonyms: dict[str, str]
+) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the table with pseudonyms in the key column, without other patients and identifying columns.
+
+    A column is dropped where its name speaks of names, dates, places or free text, or where a cell holds a real id.
+    """
+    rows = [row for row in rows if row[key] in pseudonyms]
+    real = set(pseudonyms)
+    dropped = [
+        name
+        for name in header
+        if name != key
+        and (IDENTIFYING.search(name) or any(identity in row[name] for row in rows for identity in real if identity))
+    ]
+    if dropped:
+        log.warning("clinical table: column(s) left out because they may identify a patient: %s", ", ".join(dropped))
+    kept = [name for name in header if name not in dropped]
+    return kept, [{name: pseudonyms[row[key]] if name == key else row[name] for name in kept} for row in rows]
+
+
+def fetch_gdc(url: str, patients: tuple[str, ...]) -> tuple[list[str], list[dict[str, str]]]:
+    """Ask the GDC for the cases of the given patients.
+
+    Args:
+        url: base of the service.
+        patients: submitter ids.
+
+    Returns:
+        Header and rows, one row per diagnosis; a missing value is `'--`.
+
+    Raises:
+        ItemError: the service cannot be reached or answers something else.
+    """
+    query = {"op": "in", "content": {"field": "submitter_id", "value": list(patients)}}
+    body = {"filters": query, "fields": ",".join(GDC_FIELDS), "format": "json", "size": 10 * len(patients) + 10}
+    request = urllib.request.Request(
+        f"{url}/cases", json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=LONGEST_REPLY_S) as reply:
+            hits = json.loads(reply.read())["data"]["hits"]
+    except (urllib.error.URLError, TimeoutError, ConnectionError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ItemError(f"{url}/cases: {type(error).__name__}: {error}") from None
+    rows = [row for hit in sorted(hits, key=lambda hit: hit["submitter_id"]) for row in flatten_case(hit)]
+    return list(GDC_FIELDS), rows
+
+
+def flatten_case(hit: dict) -> list[dict[str, str]]:
+    """Return one row per diagnosis of a GDC case, with the field names of `GDC_FIELDS` as columns."""
+    diagnoses = sorted(hit.get("diagnoses") or [{}], key=lambda d: json.dumps(d, sort_keys=True))
+    rows = []
+    for diagnosis in diagnoses:
+        case = {**hit, "diagnoses": diagnosis}
+        rows.append({name: _look_up(case, name.split(".")) for name in GDC_FIELDS})
+    return rows
+
+
+def _look_up(tree: object, keys: list[str]) -> str:
+    for key in keys:
+        if isinstance(tree, list):
+            tree = tree[0] if tree else None
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return GDC_MISSING if tree is None or tree == [] else " ".join(str(tree).split())
+
+
+def _write_terms(study: Study, collection: Collection, rows: list[dict[str, str]]) -> None:
+    """Write licence and citation of a collection and of its annotations beside the data."""
+    lines = [f"{collection.name}", f"Licence: {collection.licence}"]
+    dois = sorted({(row["doi"], row["licence"]) for row in rows if row["doi"]})
+    lines += [f"Cite: https://doi.org/{doi} ({licence})" for doi, licence in dois]
+    if collection.source in ("idc", "nbia"):
+        lines.append("Terms of use: https://www.cancerimagingarchive.net/data-usage-policies-and-restrictions/")
+    write_text(study.root / "data" / "raw" / collection.id / "LICENCE.txt", "\n".join(lines) + "\n")

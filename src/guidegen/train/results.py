@@ -1,0 +1,58 @@
+"""What a training leaves behind: `results/models/<stage>/` and its manifest."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from guidegen.atomic import hash_file, replace_folder
+from guidegen.manifest import BASE_COLUMNS
+from guidegen.study import Study
+from guidegen.tables import write_tsv
+from guidegen.train.checkpoints import Curves
+
+
+def write_results(study: Study, stage: str, fill: Callable[[Path], None]) -> None:
+    """Write the stage's folder at once and then its manifest, one row per file.
+
+    Args:
+        study: the study.
+        stage: name of the stage.
+        fill: writes all files into the given empty folder.
+    """
+    target = study.root / "results" / "models" / stage
+    with replace_folder(target) as folder:
+        fill(folder)
+    rows = [
+        {
+            "case": path.name,
+            "status": "ok",
+            "path": str(path.relative_to(study.root)),
+            "bytes": path.stat().st_size,
+            "sha256": hash_file(path),
+        }
+        for path in sorted(target.iterdir())
+    ]
+    write_tsv(study.manifest("results", "models", stage), BASE_COLUMNS, rows)
+
+
+def write_curves(folder: Path, curves: Curves, steps: int, held_out: list[float]) -> None:
+    """Write curves.csv: step, name, value; the last point is the final held-out loss."""
+    rows = [*curves.rows, (steps, "held_out", sum(held_out) / len(held_out))]
+    lines = ["step,name,value", *(f"{step},{name},{value:.6g}" for step, name, value in rows)]
+    (folder / "curves.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_held_out(
+    folder: Path, losses: list[float], baselines: list[float], baseline_name: str, measure: str, cases: list[str]
+) -> None:
+    """Write held_out.json: the means, and both values case by case."""
+    facts = {
+        "loss": sum(losses) / len(losses),
+        "baseline": sum(baselines) / len(baselines),
+        "baseline_name": baseline_name,
+        "measure": measure,
+        "cases": cases,
+        "losses": losses,
+        "baselines": baselines,
+    }
+    (folder / "held_out.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")

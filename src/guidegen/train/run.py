@@ -1,0 +1,193 @@
+"""One function per stage: build it, train it, write what it made."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from guidegen.atomic import hash_file
+from guidegen.codehash import code_hash
+from guidegen.errors import GuideGenError
+from guidegen.manifest import read_manifest
+from guidegen.models.contrast_autoencoder import ContrastAutoencoder
+from guidegen.models.latent_generator import LatentGenerator
+from guidegen.models.model_files import hash_labels
+from guidegen.models.semantic_synthesizer import SemanticSynthesizer
+from guidegen.seeds import derive_seed
+from guidegen.study import Study
+from guidegen.train.cohort import Cohort, CohortCase
+from guidegen.train.contrast_autoencoder import ContrastAutoencoderStage
+from guidegen.train.engine import TrainingRun, run_training
+from guidegen.train.latent_generator import LatentGeneratorStage
+from guidegen.train.pictures import Panel, Row, draw_samples
+from guidegen.train.results import write_curves, write_held_out, write_results
+from guidegen.train.semantic_synthesizer import SemanticSynthesizerStage
+from guidegen.train.settings import OptimizationSettings
+
+EXAMPLES = 3
+UNKNOWN_SPACING = (1.0, 1.0, 1.0)
+
+
+def train_semantic_synthesizer(study: Study) -> None:
+    """Train stage I on all training cases with a label map and write `results/models/semantic_synthesizer`."""
+    name, settings, cohort = "semantic_synthesizer", study.config.train.semantic_synthesizer, Cohort.load(study)
+    torch.manual_seed(derive_seed(study.config.study.seed, name, "weights"))
+    model = SemanticSynthesizer(settings.model, cohort.bind(), cohort.states(""))
+    stage = SemanticSynthesizerStage(model, cohort, settings, study.config.study.seed)
+    trained = run_training(_plan_run(study, name, settings.optimization, []), stage)
+    network = trained.model
+    assert isinstance(network, SemanticSynthesizer)
+
+    def fill(folder: Path) -> None:
+        network.save(folder, **_describe(study, settings.optimization))
+        losses = stage.measure_held_out(network)
+        write_curves(folder, trained.curves, settings.optimization.steps, losses)
+        write_held_out(
+            folder,
+            losses,
+            stage.measure_baseline(),
+            "class frequencies, combined with x_t by Bayes' rule",
+            "cross-entropy of x_0 (nats per voxel) at five noise levels",
+            [case.case for case in stage.held_out],
+        )
+        rows = [
+            Row(
+                case.case,
+                case.prompts[0][0],
+                [_panel("real", case, case.load_labels(), True), _panel("synthetic", case, labels, True)],
+            )
+            for case, labels in stage.draw_examples(network, EXAMPLES)
+        ]
+        draw_samples(folder / "samples.png", "Label maps for held-out prompts", rows, study.labels)
+
+    write_results(study, name, fill)
+
+
+def train_contrast_autoencoder(study: Study) -> None:
+    """Train stage II on all training cases with a CT and write `results/models/contrast_autoencoder`."""
+    name, settings, cohort = "contrast_autoencoder", study.config.train.contrast_autoencoder, Cohort.load(study)
+    torch.manual_seed(derive_seed(study.config.study.seed, name, "weights"))
+    model = ContrastAutoencoder(settings.model, cohort.bind())
+    stage = ContrastAutoencoderStage(model, cohort, settings, study.config.study.seed)
+    trained = run_training(_plan_run(study, name, settings.optimization, []), stage)
+    network = trained.model
+    assert isinstance(network, ContrastAutoencoder)
+    stage.measure_latents(network)
+
+    def fill(folder: Path) -> None:
+        network.save(folder, **_describe(study, settings.optimization))
+        losses = stage.measure_held_out(network)
+        write_curves(folder, trained.curves, settings.optimization.steps, losses)
+        write_held_out(
+            folder,
+            losses,
+            stage.measure_baseline(),
+            "voxelwise mean of the training CTs",
+            "mean absolute error (HU) of reconstructed volumes",
+            [case.case for case in stage.held_out],
+        )
+        rows = []
+        for case in stage.held_out[:: max(1, len(stage.held_out) // EXAMPLES)][:EXAMPLES]:
+            ct, guess = stage.reconstruct(network, case)
+            panels = [_panel("real", case, ct, False), _panel("reconstruction", case, guess, False)]
+            rows.append(Row(case.case, case.prompts[0][0] if case.prompts else "", panels))
+        draw_samples(folder / "samples.png", "Held-out CTs and their reconstruction", rows, study.labels)
+
+    write_results(study, name, fill)
+
+
+def train_latents(study: Study) -> None:
+    """Store the latents of all CT cases in `results/models/latents`."""
+    from guidegen.train.latents import store_latents
+
+    store_latents(study)
+
+
+def train_latent_generator(study: Study) -> None:
+    """Train stage III on the stored latents and write `results/models/latent_generator`."""
+    name, settings, cohort = "latent_generator", study.config.train.latent_generator, Cohort.load(study)
+    results = study.root / "results" / "models"
+    autoencoder = ContrastAutoencoder.load(results / "contrast_autoencoder", labels_hash=hash_labels(study.labels))
+    manifest = study.manifest("results", "models", "latents")
+    latents = {row["case"]: study.root / row["path"] for row in read_manifest(manifest) if row["status"] == "ok"}
+    torch.manual_seed(derive_seed(study.config.study.seed, name, "weights"))
+    model = LatentGenerator(settings.model, cohort.bind(), autoencoder.settings.latent_channels, cohort.states(""))
+    model.latent_mean.copy_(autoencoder.latent_mean)
+    model.latent_std.copy_(autoencoder.latent_std)
+    stage = LatentGeneratorStage(model, cohort, latents, settings, study.config.study.seed)
+    trained = run_training(_plan_run(study, name, settings.optimization, [manifest]), stage)
+    network = trained.model
+    assert isinstance(network, LatentGenerator)
+    autoencoder.to(network.latent_mean.device)
+
+    def fill(folder: Path) -> None:
+        weights = hash_file(results / "contrast_autoencoder" / "model.safetensors")
+        network.save(folder, autoencoder=weights, **_describe(study, settings.optimization))
+        losses = stage.measure_held_out(network)
+        write_curves(folder, trained.curves, settings.optimization.steps, losses)
+        write_held_out(
+            folder,
+            losses,
+            stage.measure_baseline(),
+            "mean and variance of each latent voxel, combined with x_t linearly",
+            "mean squared error of the velocity of normalised latents at five noise levels",
+            [case.case for case in stage.held_out],
+        )
+        rows = [
+            Row(
+                case.case,
+                case.prompts[0][0],
+                [
+                    _panel("label map", case, labels, True),
+                    _panel("real", case, case.load_ct(), False),
+                    _panel("synthetic", case, ct, False),
+                ],
+            )
+            for case, labels, ct in stage.draw_examples(network, autoencoder, EXAMPLES)
+        ]
+        if rows:
+            draw_samples(folder / "samples.png", "CTs for held-out label maps and prompts", rows, study.labels)
+
+    write_results(study, name, fill)
+
+
+STAGES = {
+    "semantic_synthesizer": train_semantic_synthesizer,
+    "contrast_autoencoder": train_contrast_autoencoder,
+    "latents": train_latents,
+    "latent_generator": train_latent_generator,
+}
+
+
+def list_inputs(study: Study, stage: str) -> list[Path]:
+    """Return the small files that a stage reads. Raises GuideGenError where one was not made yet."""
+    earlier = {"latents": ["contrast_autoencoder"], "latent_generator": ["contrast_autoencoder", "latents"]}
+    cohort = study.root / "data" / "cohort"
+    paths = [cohort / "cohort.tsv", cohort / "arrays.tsv", cohort / "text.tsv"]
+    paths += [study.manifest("results", "models", name) for name in earlier.get(stage, [])]
+    for path in paths:
+        if not path.is_file():
+            raise GuideGenError(f"{path}: missing; run the phase that makes it before `guidegen train {stage}`")
+    return paths
+
+
+def _plan_run(study: Study, stage: str, settings: OptimizationSettings, more: list[Path]) -> TrainingRun:
+    parts = [
+        code_hash("train", "models"),
+        study.config.hash_sections(f"train.{stage}", "prepare"),
+        hash_labels(study.labels),
+    ]
+    parts += [hash_file(path) for path in [*list_inputs(study, stage), *more]]
+    fingerprint = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    state = study.state_folder("results", "models", stage)
+    return TrainingRun(stage, study.config.study.seed, study.config.study.threads, state, fingerprint, settings)
+
+
+def _describe(study: Study, settings: OptimizationSettings) -> dict[str, Any]:
+    return {"seed": study.config.study.seed, "optimization": settings.model_dump(mode="json")}
+
+
+def _panel(title: str, case: CohortCase, volume: Any, labels: bool) -> Panel:
+    return Panel(title, volume, case.spacing or UNKNOWN_SPACING, labels)

@@ -1,0 +1,1 @@
+"""The phase `version`: commits, verifies and restores what the other phases made."""

@@ -1,0 +1,167 @@
+"""A regular series becomes the same HU at the same physical points, whatever way it is stored."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hand_made_ct import AXIAL, make_ct, make_pattern, to_bytes
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom import Dataset
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from guidegen.convert.headers import check_headers
+from guidegen.convert.settings import ConvertSettings
+from guidegen.convert.volume import Volume, convert_stack, prove_geometry, prove_voxels
+from guidegen.errors import ItemError
+
+SETTINGS = ConvertSettings()  # type: ignore[call-arg]
+
+
+def convert(
+    datasets: list[Dataset], syntax: str = ExplicitVRLittleEndian, config: ConvertSettings = SETTINGS
+) -> Volume:
+    files = [to_bytes(ds, syntax) for ds in datasets]
+    with TemporaryDirectory() as folder:
+        return convert_stack("case", check_headers("case", files, config), Path(folder))
+
+
+def assert_same_points(volume: Volume, datasets: list[Dataset], hu: np.ndarray) -> None:
+    """Each voxel of each file lies at the same place of the volume, within 0.01 mm, and has the same HU within 0.5."""
+    inverse = np.linalg.inv(volume.affine)
+    for ds, image in zip(datasets, hu, strict=True):
+        row, column = np.array(ds.ImageOrientationPatient, float).reshape(2, 3)
+        r, c = np.meshgrid(np.arange(ds.Rows), np.arange(ds.Columns), indexing="ij")
+        lps = np.array(ds.ImagePositionPatient, float)[:, None] + (
+            np.outer(row, c.ravel() * float(ds.PixelSpacing[1]))
+            + np.outer(column, r.ravel() * float(ds.PixelSpacing[0]))
+        )
+        ras = np.diag([-1.0, -1.0, 1.0]) @ lps
+        voxel = inverse[:3, :3] @ ras + inverse[:3, 3:]
+        nearest = np.rint(voxel).astype(int)
+        error_mm = np.linalg.norm(volume.affine[:3, :3] @ (voxel - nearest), axis=0).max()
+        assert error_mm < 0.01
+        assert np.abs(volume.hu[tuple(nearest)] - image.ravel()).max() <= 0.5
+
+
+def rotate(about_x: float, about_z: float) -> tuple[float, ...]:
+    """Row and column directions of axial slices turned by small angles in degrees."""
+    a, b = np.radians([about_x, about_z])
+    turn_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
+    turn_z = np.array([[np.cos(b), -np.sin(b), 0], [np.sin(b), np.cos(b), 0], [0, 0, 1]])
+    turned = turn_z @ turn_x
+    return (*turned[:, 0], *turned[:, 1])
+
+
+ORIENTATIONS = {
+    "head first supine": AXIAL,
+    "prone": (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0),
+    "seen from above": (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
+    "decubitus": (0.0, 1.0, 0.0, -1.0, 0.0, 0.0),
+    "oblique": rotate(6.0, -3.0),
+}
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@given(
+    orientation=st.sampled_from(sorted(ORIENTATIONS)),
+    spacing=st.tuples(st.sampled_from([0.5, 0.78125, 0.9765625]), st.sampled_from([0.5, 0.6640625, 1.3])),
+    step=st.sampled_from([0.625, 1.0, 2.5, 5.0, 7.5]),
+    storage=st.sampled_from([(True, 0.0), (True, -1024.0), (False, -1024.0), (False, -8192.0)]),
+    slope=st.sampled_from([1.0, 0.5, 2.0, 0.7324]),
+    reverse=st.booleans(),
+)
+def test_known_ct_comes_back_in_the_same_place(
+    orientation: str,
+    spacing: tuple[float, float],
+    step: float,
+    storage: tuple[bool, float],
+    slope: float,
+    reverse: bool,
+) -> None:
+    signed, intercept = storage
+    datasets = make_ct(
+        orientation=ORIENTATIONS[orientation],
+        spacing=spacing,
+        step=step,
+        signed=signed,
+        intercept=intercept,
+        slope=slope,
+    )
+    stored = np.rint((make_pattern(12) - intercept) / slope)
+    expected = np.maximum(stored * slope + intercept, -1024)
+    volume = convert(datasets[::-1] if reverse else datasets)
+    assert volume.hu.dtype == np.int16
+    assert_same_points(volume, datasets, expected)
+    assert np.all(np.diag(volume.affine)[:3] > 0) or orientation == "decubitus"
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    [
+        ImplicitVRLittleEndian,
+        ExplicitVRBigEndian,
+        DeflatedExplicitVRLittleEndian,
+        RLELossless,
+        JPEGLSLossless,
+        JPEG2000Lossless,
+    ],
+    ids=lambda uid: uid.name.split(",")[0],
+)
+def test_transfer_syntax_changes_nothing(syntax: str) -> None:
+    datasets = make_ct(intercept=-1024.0)
+    assert_same_points(convert(datasets, syntax), datasets, make_pattern(12))
+
+
+@pytest.mark.parametrize("padding", [-2000, -2048, -3024])
+def test_padding_becomes_the_floor_and_is_recorded(padding: int) -> None:
+    hu = make_pattern(12)
+    hu[:, :2] = padding
+    datasets = make_ct(hu=hu)
+    volume = convert(datasets)
+    assert volume.hu.min() == -1024
+    assert volume.padding_value == padding
+    assert volume.padding_share == pytest.approx(2 / 36)
+    assert_same_points(volume, datasets, np.maximum(hu, -1024))
+
+
+def test_padding_at_the_floor_is_recorded_where_the_header_states_it() -> None:
+    hu = make_pattern(12)
+    hu[:, 0] = -1024
+    datasets = make_ct(hu=hu, signed=False, intercept=-1024.0)
+    for ds in datasets:
+        ds.PixelPaddingValue = 0
+    volume = convert(datasets)
+    assert (volume.padding_value, volume.padding_share) == (-1024, pytest.approx(1 / 36))
+
+
+def test_sixteen_bit_unsigned_values_are_not_wrapped() -> None:
+    hu = make_pattern(12)
+    hu[5, 3, 4] = 40000
+    volume = convert(make_ct(hu=hu, signed=False, intercept=-1024.0))
+    assert volume.hu.max() == 32767
+    assert volume.hu.min() == -1000
+
+
+def test_volume_that_differs_from_the_headers_is_refused() -> None:
+    stack = check_headers("case", [to_bytes(ds) for ds in make_ct()], SETTINGS)
+    hu = np.moveaxis(make_pattern(12), 0, 2).swapaxes(0, 1).astype(np.int16)
+    prove_geometry("case", hu, stack.affine, stack)
+    prove_voxels("case", hu, stack)
+    shifted = stack.affine.copy()
+    shifted[2, 3] += 0.1
+    with pytest.raises(ItemError, match=r"0\.100 mm off the headers'"):
+        prove_geometry("case", hu, shifted, stack)
+    with pytest.raises(ItemError, match=r"made \(40, 36, 11\) voxels, the headers say \(40, 36, 12\)"):
+        prove_geometry("case", hu[:, :, 1:], stack.affine, stack)
+    with pytest.raises(ItemError, match=r"differ from the file's by up to 1\.0 HU"):
+        prove_voxels("case", hu + 1, stack)

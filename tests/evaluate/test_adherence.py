@@ -1,0 +1,81 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from guidegen.evaluate.adherence import contrast_ranks, correlate_ranks, evaluate_adherence
+from guidegen.evaluate.attributes import fit_instruments
+from guidegen.evaluate.bootstrap import draw_weights
+from guidegen.evaluate.cases import read_real_cases, read_synthetic_cases
+from guidegen.prepare.cohort import read_cohort
+from guidegen.seeds import derive_rng
+
+
+@pytest.fixture(scope="module")
+def measured(obedient_study):
+    study = obedient_study
+    real = list(read_real_cases(study, read_cohort(study), lambda *_: None))
+    made = list(read_synthetic_cases(study, "adherence", lambda *_: None))
+    tools = fit_instruments([c for c in real if c.split == "train"], study.labels, study.config.evaluate)
+    return made, [c for c in real if c.split != "train"], tools
+
+
+CONTROLLED = ("coverage", "tumour presence", "tumour side", "contrast phase", "absent organs", "tumour size")
+
+
+def test_obedient_cases_are_read_as_followed(measured) -> None:
+    found = evaluate_adherence(*measured, seed=1)["attributes"]
+    assert {name: found[name]["verdict"] for name in CONTROLLED} == dict.fromkeys(CONTROLLED, "followed")
+    for name in ("coverage", "tumour presence", "contrast phase"):
+        assert found[name]["true"]["value"] > 0.9
+        assert found[name]["real"]["true"]["value"] > 0.9, "the instrument itself cannot read it"
+
+
+def test_permuted_cases_show_no_adherence(measured) -> None:
+    made, real, tools = measured
+    order = np.random.default_rng(8).permutation(len(made))
+    permuted = [replace(case, seen=made[j].seen) for case, j in zip(made, order, strict=True)]
+    found = evaluate_adherence(permuted, real, tools, seed=1)["attributes"]
+    assert "followed" not in {found[name]["verdict"] for name in CONTROLLED}
+    for name in CONTROLLED:
+        assert found[name]["p_permutation"] > 0.02
+
+
+def test_equal_cases_for_all_prompts_are_called_ignored(measured) -> None:
+    made, real, tools = measured
+    equal = [replace(case, seen=made[0].seen) for case in made]
+    found = evaluate_adherence(equal, real, tools, seed=1)["attributes"]
+    for name in ("coverage", "tumour presence", "contrast phase", "tumour size"):
+        assert found[name]["verdict"] == "ignored", name
+        assert found[name]["difference"]["value"] <= 1e-9
+
+
+def test_wrong_hu_moves_only_the_phase(measured) -> None:
+    made, real, tools = measured
+    flat = [replace(case, seen=replace(case.seen, hu=np.full_like(case.seen.hu, 50.0))) for case in made]
+    before = evaluate_adherence(made, real, tools, seed=1)["attributes"]
+    after = evaluate_adherence(flat, real, tools, seed=1)["attributes"]
+    assert after["contrast phase"]["verdict"] == "ignored"
+    assert {k: v for k, v in before.items() if k != "contrast phase"} == {
+        k: v for k, v in after.items() if k != "contrast phase"
+    }
+
+
+def test_requests_that_do_not_vary_are_not_tested(measured) -> None:
+    made, real, tools = measured
+    same = [replace(c, statements=c.statements.model_copy(update={"phase": made[0].statements.phase})) for c in made]
+    found = evaluate_adherence(same, real, tools, seed=1)["attributes"]
+    assert found["contrast phase"]["verdict"] == "not tested"
+
+
+def test_rank_correlation_needs_variation_and_order() -> None:
+    asked = np.arange(12.0)
+    weights = draw_weights(derive_rng(1), [str(i) for i in range(12)], 300)
+
+    def contrast(found: np.ndarray):
+        return contrast_ranks(asked, found, weights, derive_rng(2), 300)
+
+    assert contrast(asked**2).true.value == pytest.approx(1.0)
+    assert contrast(-asked).true.value == pytest.approx(-1.0)
+    assert contrast(np.zeros(12)).difference.value == pytest.approx(0.0)
+    assert correlate_ranks(asked, np.ones(12)) == 0.0

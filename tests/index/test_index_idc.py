@@ -1,0 +1,62 @@
+"""The twelve collections in the IDC's index: the funnel is the published one."""
+
+from pathlib import Path
+
+import pytest
+from small_study import make_study
+
+from guidegen.errors import GuideGenError
+from guidegen.index.build import build_collection, build_index, read_offers
+from guidegen.index.report import explain_selection
+from guidegen.study import Study
+
+CONFIG = "study: {name: idc, collections: paper12}\nindex: {source: idc, series_per_patient: 1000}\n"
+FUNNEL = {
+    "all CT": ("5565", "715", 340),
+    "sop_class": ("5535", "715", 339),
+    "instances": ("3839", "699", 330),
+    "description": ("2834", "691", 249),
+    "slice_size": ("2755", "681", 224),
+    "body_part": ("2755", "681", 224),
+}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return make_study(tmp_path_factory.mktemp("idc") / "study", CONFIG)
+
+
+def test_funnel_of_the_twelve(study: Study) -> None:
+    lines = [line[29:] for line in explain_selection(study).splitlines() if line.startswith("all ")]
+    found = {line[:20].strip(): line[20:].split() for line in lines}
+    for criterion, (series, patients, gigabytes) in FUNNEL.items():
+        assert found[criterion][:2] == [series, patients], criterion
+        assert round(float(found[criterion][2])) == gigabytes
+
+
+def test_annotations_that_name_their_ct_follow_it(study: Study) -> None:
+    collection = study.collections["tcga_kirc"]
+    (offer,) = read_offers(study, [collection]).values()
+    rows = build_collection(study, collection, offer).rows
+    followers = [row for row in rows if row["role"] == "annotation"]
+    cases = {row["case"]: row for row in rows if row["role"] == "ct"}
+    assert followers
+    for row in followers:
+        assert row["description"].startswith("RCC-AID") is (row["annotation_kind"] == "expert")
+        assert cases[row["case"]]["study_uid"] == row["study_uid"]
+        assert cases[row["case"]]["rank"] == row["rank"]
+
+
+def test_location_is_pinned_by_the_immutable_series_uuid(study: Study) -> None:
+    collection = study.collections["tcga_read"]
+    (offer,) = read_offers(study, [collection]).values()
+    for row in build_collection(study, collection, offer).rows:
+        assert row["location"].endswith(f"/{row['crdc_series_uuid']}/")
+        assert row["location"].startswith("s3://idc-open-data")
+        assert row["source_version"].startswith("idc-index-data ")
+
+
+def test_nbia_says_what_to_use_instead(tmp_path: Path) -> None:
+    study = make_study(tmp_path, "study: {name: nbia, collections: [tcga_read]}\nindex: {source: nbia}\n")
+    with pytest.raises(GuideGenError, match="'nbia' is not available yet; use 'idc'"):
+        build_index(study)

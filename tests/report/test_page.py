@@ -1,0 +1,112 @@
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from guidegen.atomic import hash_file
+from guidegen.report.page import PARTS, output_file, write_report
+from guidegen.study import Study
+
+SECTIONS = (
+    *("summary", "cohort", "quality", "prompts", "training", "synthetic", "adherence", "intensity", "segmentation"),
+    "sources",
+)
+
+
+class PageReader(HTMLParser):
+    """Collects ids, links and addresses that a browser would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.loaded: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attrs}
+        if "id" in values:
+            self.ids.append(values["id"])
+        if tag == "a":
+            self.links.append(values.get("href", ""))
+        else:
+            self.loaded += [values[name] for name in ("src", "href", "srcset", "data", "poster") if name in values]
+
+
+@pytest.fixture(scope="module")
+def page(reported_study: Study) -> str:
+    return output_file(reported_study).read_text()
+
+
+@pytest.fixture(scope="module")
+def parsed(page: str) -> PageReader:
+    reader = PageReader()
+    reader.feed(page)
+    return reader
+
+
+def test_every_section_is_there_and_in_the_navigation(parsed: PageReader) -> None:
+    assert len(SECTIONS) == len(PARTS)
+    assert [name for name in parsed.ids if name in SECTIONS] == list(SECTIONS)
+    assert {f"#{name}" for name in SECTIONS} <= set(parsed.links)
+
+
+def test_nothing_is_loaded_from_outside(page: str, parsed: PageReader) -> None:
+    assert parsed.loaded
+    assert all(address.startswith("data:") for address in parsed.loaded)
+    outside = [link for link in parsed.links if re.match(r"[a-z]+:", link)]
+    assert outside
+    assert all(link.startswith("https://doi.org/") for link in outside)
+    style = page[page.index("<style>") : page.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_every_file_that_the_page_names_exists(reported_study: Study, parsed: PageReader) -> None:
+    folder = output_file(reported_study).parent
+    named = {link for link in parsed.links if not link.startswith(("#", "https:"))}
+    assert len(named) > 20
+    missing = {link for link in named if not (folder / link).exists()}
+    assert missing <= {"../../results/provenance/"}
+
+
+def test_phantoms_are_called_phantoms_and_others_are_not(results, page: str, tmp_path: Path) -> None:
+    assert "Phantom data: these are parametric torsos, not patients" in page
+    study = results.fabricate_results(tmp_path / "study", patients=6, asked=4, phantom=False)
+    for path in (study.root / "data/index").glob("*.tsv"):
+        path.write_text(path.read_text().replace("phantom-1", "idc-v20"))
+    assert "Phantom data" not in write_report(study).read_text()
+
+
+def test_ignored_text_is_said_in_red(page: str) -> None:
+    alarms = re.findall(r'<p class="notice alarm" role="alert">(.*?)</p>', page)
+    assert any("The text is ignored for" in text for text in alarms)
+    assert "text is ignored" in page
+
+
+def test_page_is_the_same_bytes_again_and_below_ten_megabytes(reported_study: Study) -> None:
+    before = hash_file(output_file(reported_study))
+    path = write_report(reported_study)
+    assert hash_file(path) == before
+    assert path.stat().st_size < 10e6
+
+
+def test_failed_and_flagged_cases_are_named(page: str) -> None:
+    assert "failed: slices missing: 3 of 40" in page
+    assert "order: lung below liver" in page
+
+
+def test_study_that_has_only_a_config_says_what_is_missing(reported_study: Study, tmp_path: Path) -> None:
+    shutil.copytree(reported_study.root / "config", tmp_path / "study" / "config")
+    text = write_report(Study.load(tmp_path / "study")).read_text()
+    assert text.count("This phase has not been run yet") == len(SECTIONS) - 2
+
+
+def test_page_of_a_prompt_with_markup_shows_it_as_text(results, tmp_path: Path) -> None:
+    study = results.fabricate_results(tmp_path / "study", patients=6, asked=4)
+    path = study.root / "data/text/tcga_luad.tsv"
+    path.write_text(path.read_text().replace("lung cancer", "<script>alert(1)</script>"))
+    text = write_report(study).read_text()
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert" in text

@@ -1,0 +1,118 @@
+"""Every file is checked before it counts; what is wrong is named."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+from hand_made_ct import make_ct, to_bytes
+from pydicom import Dataset
+from pydicom.uid import JPEGLSLossless, generate_uid
+
+from guidegen.errors import ItemError
+from guidegen.retrieve.check import Expected, check_series
+from guidegen.retrieve.tarball import read_tar, write_tar
+
+
+def name_files(datasets: list[Dataset]) -> list[tuple[str, bytes]]:
+    return [(f"{number}.dcm", to_bytes(ds)) for number, ds in enumerate(datasets)]
+
+
+def expect(datasets: list[Dataset], **changes: object) -> Expected:
+    values = {"case": "case", "series_uid": str(datasets[0].SeriesInstanceUID), "modality": "CT", "format": "dicom"}
+    return Expected(**(values | {"instances": len(datasets)} | changes))  # type: ignore[arg-type]
+
+
+def test_files_are_ordered_by_instance_number() -> None:
+    datasets = make_ct(12)
+    ordered = check_series(name_files(datasets[::-1]), expect(datasets))
+    assert ordered == [to_bytes(ds) for ds in datasets]
+
+
+def test_same_files_in_any_order_make_the_same_tar(tmp_path: Path) -> None:
+    datasets = make_ct(12)
+    for name, files in (("a", name_files(datasets)), ("b", name_files(datasets[::-1]))):
+        ordered = check_series(files, expect(datasets))
+        write_tar(tmp_path / name, ((f"{n:05d}.dcm", data) for n, data in enumerate(ordered, 1)))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert [name for name, _ in read_tar(tmp_path / "a")][:2] == ["00001.dcm", "00002.dcm"]
+    with tarfile.open(tmp_path / "a") as archive:
+        assert {(m.mtime, m.uid, m.gid, m.uname) for m in archive} == {(0, 0, 0, "")}
+
+
+def test_missing_file() -> None:
+    datasets = make_ct(12)
+    with pytest.raises(ItemError, match="has 11 files, the index says 12"):
+        check_series(name_files(datasets[1:]), expect(datasets))
+
+
+def test_extra_file() -> None:
+    datasets = make_ct(12)
+    with pytest.raises(ItemError, match="has 12 files, the index says 11"):
+        check_series(name_files(datasets), expect(datasets, instances=11))
+
+
+def test_file_of_another_series() -> None:
+    datasets = make_ct(12)
+    datasets[3].SeriesInstanceUID = generate_uid()
+    with pytest.raises(ItemError, match=r"3\.dcm belongs to series"):
+        check_series(name_files(datasets), expect(datasets))
+
+
+def test_same_instance_twice() -> None:
+    datasets = make_ct(12)
+    with pytest.raises(ItemError, match=r"12\.dcm and 3\.dcm are one instance"):
+        check_series(name_files([*datasets, datasets[3]]), expect(datasets, instances=13))
+
+
+def test_other_object_class() -> None:
+    datasets = make_ct(12)
+    datasets[3].SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+    with pytest.raises(ItemError, match=r"3\.dcm has SOP class '1\.2\.840\.10008\.5\.1\.4\.1\.1\.7', expected CT"):
+        check_series(name_files(datasets), expect(datasets))
+
+
+def test_wrong_bytes_of_the_right_number_of_files() -> None:
+    datasets = make_ct(12)
+    with pytest.raises(ItemError, match="the index says 5"):
+        check_series(name_files(datasets), expect(datasets, size=5))
+
+
+@pytest.mark.parametrize("keep", [40, 200, 600, -10])
+def test_truncated_file(keep: int) -> None:
+    datasets = make_ct(12)
+    files = name_files(datasets)
+    files[3] = ("3.dcm", files[3][1][:keep])
+    with pytest.raises(ItemError, match=r"3\.dcm"):
+        check_series(files, expect(datasets))
+
+
+def test_truncated_compressed_file() -> None:
+    datasets = make_ct(12)
+    files = [(f"{n}.dcm", to_bytes(ds, JPEGLSLossless)) for n, ds in enumerate(datasets)]
+    assert len(check_series(files, expect(datasets))) == 12
+    files[3] = ("3.dcm", files[3][1][:-400])
+    with pytest.raises(ItemError, match=r"3\.dcm"):
+        check_series(files, expect(datasets))
+
+
+def test_no_pixel_data() -> None:
+    datasets = make_ct(12)
+    del datasets[3].PixelData
+    with pytest.raises(ItemError, match=r"3\.dcm has no pixel data"):
+        check_series(name_files(datasets), expect(datasets))
+
+
+@pytest.mark.parametrize("junk", [b"", b"not DICOM at all", bytes(5000), b"<html>503</html>" * 40])
+def test_file_that_is_not_dicom(junk: bytes) -> None:
+    datasets = make_ct(12)
+    files = name_files(datasets)
+    files[3] = ("3.dcm", junk)
+    with pytest.raises(ItemError, match=r"3\.dcm is no readable DICOM file"):
+        check_series(files, expect(datasets))
+
+
+def test_unreadable_tar_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_bytes(io.BytesIO(b"junk" * 300).getvalue())
+    with pytest.raises(ItemError, match=r"x\.tar: not a readable tar"):
+        list(read_tar(tmp_path / "x.tar"))

@@ -1,0 +1,60 @@
+"""`guidegen mask` with the backend, on a study that was converted."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from guidegen.atomic import hash_file
+from guidegen.manifest import BASE_COLUMNS, read_manifest
+from guidegen.tables import write_tsv
+
+pytestmark = pytest.mark.segmentation
+CASE = "tcga_luad__p1__00000000"
+CONFIG = """\
+study: {{name: segmented, collections: [tcga_luad]}}
+mask:
+  default: {{organs: [totalsegmentator], tumour: [dicom_seg]}}
+  gates: {{exclude: []}}
+  totalsegmentator: {{device: cpu, speed: fastest, home: {home}}}
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path, ct: Path) -> Path:
+    root = tmp_path / "study"
+    shutil.copytree(Path(__file__).parents[2] / "config", root / "config", ignore=shutil.ignore_patterns("presets"))
+    bulk = root / "data" / "ct" / "tcga_luad" / "s000"
+    bulk.mkdir(parents=True)
+    shutil.copy(ct, bulk / f"{CASE}.nii.gz")
+    path = bulk / f"{CASE}.nii.gz"
+    row = {"case": CASE, "status": "ok", "path": path.relative_to(root), "bytes": path.stat().st_size}
+    row |= {"sha256": hash_file(path), "patient": "p1", "content": "ct"}
+    write_tsv(bulk.with_name("s000.tsv"), [*BASE_COLUMNS, "patient", "content"], [row])
+    raw = [*BASE_COLUMNS, "parent", "role", "format", "series_uid", "instances", "annotation_kind"]
+    write_tsv(root / "data" / "raw" / "tcga_luad" / "s000.tsv", raw, [])
+    return root
+
+
+def run_mask(study: Path, home: Path) -> subprocess.CompletedProcess[str]:
+    (study / "config" / "config.yaml").write_text(CONFIG.format(home=home), encoding="utf-8")
+    command = [sys.executable, "-m", "guidegen", "mask", "--study", str(study), "--collection", "tcga_luad"]
+    return subprocess.run([*command, "--shard", "s000"], capture_output=True, text=True, check=False)
+
+
+def test_command_makes_label_maps(study: Path, home: Path) -> None:
+    done = run_mask(study, home)
+    assert done.returncode == 0, done.stderr
+    (row,) = read_manifest(study / "data" / "mask" / "tcga_luad" / "s000.tsv")
+    assert (row["status"], row["backend"]) == ("ok", "totalsegmentator")
+    assert row["tumour_annotated"] == "false"
+    assert hash_file(study / row["path"]) == row["sha256"]
+
+
+def test_missing_weights_stop_the_command_before_the_first_case(study: Path, tmp_path: Path) -> None:
+    done = run_mask(study, tmp_path / "nothing")
+    assert done.returncode == 2
+    assert "totalseg_download_weights -t total_fast" in done.stderr
+    assert not (study / "data" / "mask").exists()

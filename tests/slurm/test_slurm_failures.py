@@ -1,0 +1,190 @@
+"""What goes wrong on clusters, on real daemons: each run ends, and with the right outputs."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from guidegen.cluster.orphans import cancel_orphans, find_orphans
+
+pytestmark = pytest.mark.slurm
+
+STRICKEN = ("cancelled", "overtime", "overweight", "bereft")
+# Each job notes its SLURM id; the first attempt meets its fault, a later one does not.
+STORM = """
+FAULTS = {
+    "cancelled": "sleep 600",
+    "overtime": "sleep 600",
+    "overweight": "python3 -c 'import time; block = b\\"x\\" * 1_800_000_000; time.sleep(600)'",
+    "bereft": "sleep 600",
+}
+rule all:
+    input: expand("{name}.txt", name=FAULTS)
+rule work:
+    output: "{name}.txt"
+    params: fault=lambda wildcards: FAULTS[wildcards.name]
+    resources:
+        mem_mb=1500,
+        runtime=lambda wildcards: 1 if wildcards.name == "overtime" else 20,
+        gpu=lambda wildcards: 1 if wildcards.name == "bereft" else 0,
+    shell:
+        "echo $SLURM_JOB_ID >> {wildcards.name}.attempts; "
+        "if [ $(wc -l < {wildcards.name}.attempts) = 1 ]; then {params.fault}; fi; "
+        "echo done by $SLURM_JOB_ID > {output}"
+"""
+SLEEPERS = ("one", "two", "three")
+SLEEP = """
+rule all:
+    input: expand("{{name}}.txt", name=["one", "two", "three"])
+rule work:
+    output: "{{name}}.txt"
+    resources: mem_mb=1500, runtime=20
+    shell:
+        "echo $SLURM_JOB_ID >> {{wildcards.name}}.attempts; "
+        "if [ $(wc -l < {{wildcards.name}}.attempts) = 1 ]; then sleep {seconds}; fi; "
+        "echo $SLURMD_NODENAME > {{output}}"
+"""
+
+
+def wait_for(what: str, ready: Callable[[], object], seconds: float = 180) -> None:
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, f"no {what} after {seconds:.0f} s"
+        time.sleep(0.5)
+
+
+def read_attempts(folder: Path, names: tuple[str, ...]) -> dict[str, list[str]]:
+    paths = {name: folder / f"{name}.attempts" for name in names}
+    return {name: path.read_text().split() if path.is_file() else [] for name, path in paths.items()}
+
+
+def wait_for_attempts(folder: Path, names: tuple[str, ...]) -> dict[str, str]:
+    """Wait until every job runs; return their SLURM ids."""
+    wait_for("first attempts", lambda: all(read_attempts(folder, names).values()))
+    return {name: ids[0] for name, ids in read_attempts(folder, names).items()}
+
+
+class Run:
+    """A workflow that was started in a folder of its own."""
+
+    def __init__(
+        self, folder: Path, start: Callable[..., "subprocess.Popen[str]"], snakefile: str, *options: str
+    ) -> None:
+        self.folder = folder
+        self.snakefile = snakefile
+        self._start = start
+        self.process = start(folder, snakefile, *options)
+
+    def again(self, *options: str) -> None:
+        self.process = self._start(self.folder, self.snakefile, *options)
+        self.wait()
+
+    def wait(self) -> None:
+        assert self.process.wait() == 0, (self.folder / "snakemake.log").read_text()
+
+
+@pytest.fixture(scope="module")
+def runs(cluster, start_workflow, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
+    """All runs of this file but the last, started together: most of their time is waiting."""
+    cluster.call("scontrol", "update", "NodeName=c1", "State=DRAIN", "Reason=test")
+    snakefiles = {
+        "storm": STORM,
+        "drained": SLEEP.format(seconds=5),
+        "killed": SLEEP.format(seconds=600),
+        "interrupted": SLEEP.format(seconds=600),
+    }
+    yield {name: Run(tmp_path_factory.mktemp(name), start_workflow, text) for name, text in snakefiles.items()}
+    cluster.call("scontrol", "update", "NodeName=c1", "State=RESUME")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def first_ids(cluster, runs: dict[str, Run]) -> dict[str, str]:
+    """SLURM ids of the storm's first attempts, all of which have met their faults or will."""
+    ids = wait_for_attempts(runs["storm"].folder, STRICKEN)
+    cluster.kill_node("g1")
+    cluster.call("scancel", ids["cancelled"])
+    return ids
+
+
+@pytest.fixture(autouse=True)
+def _login_node(site: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in site.items():
+        monkeypatch.setenv(key, value)
+
+
+def test_interrupted_snakemake_cancels_its_jobs(runs: dict[str, Run]) -> None:
+    run = runs["interrupted"]
+    wait_for_attempts(run.folder, SLEEPERS)
+    run.process.send_signal(signal.SIGINT)
+    assert run.process.wait() != 0
+    wait_for("end of its jobs", lambda: not find_orphans(run.folder), 60)
+
+
+def test_terminated_snakemake_lets_its_job_finish_and_starts_no_other(start_workflow, tmp_path: Path) -> None:
+    run = Run(tmp_path, start_workflow, SLEEP.format(seconds=20), "--jobs", "1")
+    wait_for("first attempt", lambda: any(read_attempts(run.folder, SLEEPERS).values()))
+    run.process.send_signal(signal.SIGTERM)
+    assert run.process.wait() != 0
+    assert find_orphans(run.folder) == []
+    (started,) = [name for name, ids in read_attempts(run.folder, SLEEPERS).items() if ids]
+    assert [path.stem for path in run.folder.glob("*.txt")] == [started]
+
+
+def test_killed_snakemake_leaves_no_second_writer(runs: dict[str, Run], tmp_path: Path) -> None:
+    run = runs["killed"]
+    ids = wait_for_attempts(run.folder, SLEEPERS)
+    os.killpg(run.process.pid, signal.SIGKILL)
+    run.process.wait()
+    assert sorted(find_orphans(run.folder)) == sorted(ids.values())
+    assert find_orphans(tmp_path) == []
+    assert sorted(cancel_orphans(run.folder)) == sorted(ids.values())
+    run.again("--unlock")
+    run.again()
+    assert {len(ids) for ids in read_attempts(run.folder, SLEEPERS).values()} == {2}
+    assert all((run.folder / f"{name}.txt").is_file() for name in SLEEPERS)
+
+
+def test_drained_node_gets_no_new_job(runs: dict[str, Run]) -> None:
+    run = runs["drained"]
+    run.wait()
+    assert {(run.folder / f"{name}.txt").read_text() for name in SLEEPERS} == {"c2\n"}
+
+
+def test_job_of_a_dead_node_is_put_back_by_slurm(cluster, runs: dict[str, Run], first_ids: dict[str, str]) -> None:
+    job = first_ids["bereft"]
+    wait_for("requeued job", lambda: cluster.call("squeue", "-h", "-o", "%T", "-j", job) == "PENDING")
+    cluster.start_daemon("g1")
+    runs["storm"].wait()
+    # The same job, so that the only GPU node is not excluded from the run.
+    assert read_attempts(runs["storm"].folder, STRICKEN)["bereft"] == [job, job]
+
+
+def test_cancelled_overtime_and_overweight_jobs_run_again(cluster, runs, first_ids: dict[str, str]) -> None:
+    folder = runs["storm"].folder
+    runs["storm"].wait()
+    attempts = read_attempts(folder, STRICKEN)
+    assert {name: len(ids) for name, ids in attempts.items()} == dict.fromkeys(STRICKEN, 2)
+    assert {name: (folder / f"{name}.txt").read_text() for name in STRICKEN} == {
+        name: f"done by {ids[-1]}\n" for name, ids in attempts.items()
+    }
+    job_states = ("sacct", "-X", "-n", "-P", "-o", "State", "-j")
+    states = {name: cluster.call(*job_states, job) for name, job in first_ids.items()}
+    assert states["cancelled"].startswith("CANCELLED")
+    assert states["overtime"] == "TIMEOUT"
+    assert states["overweight"] in ("OUT_OF_MEMORY", "FAILED", "CANCELLED by 0")
+
+
+def test_controller_and_accounting_away_for_40_seconds(cluster, start_workflow, tmp_path: Path) -> None:
+    run = Run(tmp_path, start_workflow, SLEEP.format(seconds=20))
+    wait_for_attempts(tmp_path, SLEEPERS)
+    cluster.stop_daemon("slurmctld")
+    cluster.stop_daemon("slurmdbd")
+    time.sleep(40)
+    cluster.start_daemon("slurmdbd")
+    cluster.start_daemon("slurmctld")
+    run.wait()
+    assert {len(ids) for ids in read_attempts(tmp_path, SLEEPERS).values()} == {1}

@@ -1,0 +1,120 @@
+"""A training that is killed, stopped or finds a damaged checkpoint ends at the same weights."""
+
+import logging
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from train_process import start_training
+
+from guidegen.study import Study
+from guidegen.train.run import STAGES
+
+FILES = ("model.safetensors", "model.json", "curves.csv", "held_out.json", "samples.png")
+
+
+def read_results(root: Path, stage: str) -> dict[str, bytes]:
+    return {name: (root / "results" / "models" / stage / name).read_bytes() for name in FILES}
+
+
+def state_folder(root: Path, stage: str) -> Path:
+    return root / ".guidegen" / "state" / "results" / "models" / stage
+
+
+def forget_stage(root: Path, stage: str) -> None:
+    shutil.rmtree(state_folder(root, stage))
+    shutil.rmtree(root / "results" / "models" / stage)
+    (root / "results" / "models" / f"{stage}.tsv").unlink()
+
+
+def count_steps(root: Path, stage: str) -> int:
+    found = [int(path.name.split("-")[1]) for path in state_folder(root, stage).glob("step-*")]
+    return max(found, default=0)
+
+
+@pytest.mark.parametrize("stage", ["semantic_synthesizer", "contrast_autoencoder", "latent_generator"])
+def test_killed_training_ends_at_the_same_bytes(stage, trained_study, copy_study):
+    wanted = read_results(trained_study, stage)
+    root = copy_study(trained_study).root
+    forget_stage(root, stage)
+    rng = random.Random(f"kill {stage}")
+    kills = []
+    for goal in (1, 3, 5):
+        process = start_training(root, stage)
+        while process.is_alive() and count_steps(root, stage) < goal:
+            time.sleep(0.005)
+        # a moment later, so that some kills hit a step and some the writing of a checkpoint
+        time.sleep(rng.uniform(0, 0.15))
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        kills.append((process.exitcode, count_steps(root, stage)))
+    assert kills[0][0] == -signal.SIGKILL, f"the first kill came too late: {kills}"
+    assert not (root / "results" / "models" / f"{stage}.tsv").exists() or kills[-1][1] == 8
+    process = start_training(root, stage)
+    process.join()
+    assert process.exitcode == 0
+    assert read_results(root, stage) == wanted, f"(exit code, steps) of the kills: {kills}"
+
+
+def test_told_to_stop_it_leaves_a_checkpoint_and_asks_for_requeue(trained_study, copy_study):
+    stage = "semantic_synthesizer"
+    root = copy_study(trained_study).root
+    forget_stage(root, stage)
+    command = [sys.executable, "-m", "guidegen", "train", stage, "--study", str(root)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and count_steps(root, stage) < 1:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGUSR1)
+    _, message = process.communicate()
+    assert process.returncode == 75, message
+    assert "stopped by SIGUSR1 after step" in message
+    assert not (root / "results" / "models" / f"{stage}.tsv").exists()
+    assert 0 < count_steps(root, stage) < 8
+    STAGES[stage](Study.load(root))
+    assert read_results(root, stage) == read_results(trained_study, stage)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "no json"])
+def test_damaged_checkpoint_is_passed_over(damage, trained_study, copy_study, caplog):
+    stage = "semantic_synthesizer"
+    root = copy_study(trained_study).root
+    wanted = read_results(root, stage)
+    last, before = sorted(state_folder(root, stage).glob("step-*"))[::-1]
+    tensors = last / "tensors"
+    content = bytearray(tensors.read_bytes())
+    if damage == "truncated":
+        tensors.write_bytes(content[: len(content) // 2])
+    elif damage == "flipped":
+        content[-100] ^= 1
+        tensors.write_bytes(content)
+    else:
+        (last / "checkpoint.json").unlink()
+    with caplog.at_level(logging.WARNING):
+        STAGES[stage](Study.load(root))
+    assert f"{last}: damaged" in caplog.text
+    assert f"going back to {before.name}" in caplog.text
+    assert read_results(root, stage) == wanted
+
+
+def test_only_the_last_checkpoints_are_kept(trained_study):
+    for stage in ("semantic_synthesizer", "contrast_autoencoder", "latent_generator"):
+        names = sorted(path.name for path in state_folder(trained_study, stage).iterdir())
+        assert names == ["step-00000006", "step-00000008"]
+
+
+def test_other_settings_start_afresh(trained_study, copy_study, caplog):
+    root = copy_study(trained_study).root
+    path = root / "config" / "config.yaml"
+    path.write_text(path.read_text().replace("learning_rate: 0.003", "learning_rate: 0.001"))
+    before = read_results(root, "semantic_synthesizer")
+    with caplog.at_level(logging.WARNING):
+        STAGES["semantic_synthesizer"](Study.load(root))
+    assert "made with other settings, code or data" in caplog.text
+    assert read_results(root, "semantic_synthesizer")["model.safetensors"] != before["model.safetensors"]
