@@ -6,6 +6,11 @@ LATENT_INPUTS = {
 }
 
 
+def own_settings(stage):
+    """The stage's section of the config; `latents` has none."""
+    return [] if stage == "latents" else [f"train.{stage}"]
+
+
 rule train:
     input:
         cohort="data/cohort/cohort.tsv",
@@ -28,7 +33,9 @@ rule train:
     params:
         command=CORE,
         code=code_hash("train", "models"),
-        settings=settings("train", "prepare.grid"),
+        settings=lambda wildcards: settings(
+            "prepare.grid", *own_settings(wildcards.stage)
+        ),
         labels=study.labels_hash,
     shell:
         "{params.command} train {wildcards.stage} > {log} 2>&1"

@@ -1,12 +1,16 @@
-"""Files appear whole or not at all."""
+"""Files appear whole or not at all, and what a killed writer left goes when its target is written again."""
 
 import hashlib
 import os
+import platform
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 
 @contextmanager
@@ -16,7 +20,10 @@ def replace_file(path: Path) -> Iterator[Path]:
     The temporary name keeps the suffixes of `path`, because writers choose formats by them. It is removed on error.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".tmp-{secrets.token_hex(4)}-{path.name}"
+    for leftover, host, pid in _list_leftovers(path):
+        if host == platform.node() and not psutil.pid_exists(pid):
+            leftover.unlink(missing_ok=True)
+    temporary = path.parent / _name_temporary(path)
     try:
         yield temporary
         with temporary.open("rb") as stream:
@@ -34,14 +41,19 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def replace_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path`; swap it in for `path` when the block ends without an error."""
+    """Yield an empty temporary folder beside `path`; swap it in for `path` when the block ends without an error.
+
+    A folder has one writer at a time; what an earlier one left beside it is removed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".tmp-{secrets.token_hex(4)}-{path.name}"
+    for leftover, _, _ in _list_leftovers(path):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary = path.parent / _name_temporary(path)
     temporary.mkdir()
     try:
         yield temporary
         if path.exists():
-            old = path.parent / f".old-{secrets.token_hex(4)}-{path.name}"
+            old = path.parent / _name_temporary(path)
             path.rename(old)
             temporary.rename(path)
             shutil.rmtree(old)
@@ -49,6 +61,17 @@ def replace_folder(path: Path) -> Iterator[Path]:
             temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _name_temporary(path: Path) -> str:
+    return f".tmp-{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}-{path.name}"
+
+
+def _list_leftovers(path: Path) -> list[tuple[Path, str, int]]:
+    """Return the temporary files or folders of `path`, each with the host and the process id of its writer."""
+    pattern = re.compile(r"\.tmp-(.+)-(\d+)-[0-9a-f]{8}-" + re.escape(path.name))
+    matches = [pattern.fullmatch(name) for name in os.listdir(path.parent)]
+    return [(path.parent / match[0], match[1], int(match[2])) for match in matches if match]
 
 
 def hash_file(path: Path) -> str:

@@ -1,6 +1,9 @@
 """Files and folders appear whole or not at all."""
 
 import hashlib
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,6 +59,34 @@ def test_a_folder_is_swapped_as_a_whole(tmp_path: Path, existed: bool, fails: bo
     names = [item.name for item in path.iterdir()] if path.exists() else None
     assert names == ((["old"] if existed else None) if fails else ["new"])
     assert [item.name for item in tmp_path.iterdir()] == (["folder"] if names else [])
+
+
+@pytest.mark.parametrize("replace", ["replace_file", "replace_folder"])
+def test_what_a_killed_writer_left_goes_with_the_next_one(tmp_path: Path, replace: str) -> None:
+    target = tmp_path / "target"
+    code = f"""
+import os, signal
+from pathlib import Path
+from guidegen.atomic import {replace}
+with {replace}(Path({str(target)!r})) as temporary:
+    (temporary / "half" if temporary.is_dir() else temporary).write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run([sys.executable, "-c", code], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 1
+    with replace_file(target) if replace == "replace_file" else replace_folder(target) as temporary:
+        (temporary / "whole" if temporary.is_dir() else temporary).write_text("whole")
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_temporary_file_of_a_living_writer_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with replace_file(path) as first:
+        first.write_text("first")
+        write_text(path, "second")
+        assert first.read_text() == "first"
+    assert path.read_text() == "first"
 
 
 def test_hash_file_is_sha256(tmp_path: Path) -> None:
