@@ -70,7 +70,7 @@ def _name_temporary(path: Path) -> str:
 def _list_leftovers(path: Path) -> list[tuple[Path, str, int]]:
     """Return the temporary files or folders of `path`, each with the host and the process id of its writer."""
     pattern = re.compile(r"\.tmp-(.+)-(\d+)-[0-9a-f]{8}-" + re.escape(path.name))
-    matches = [pattern.fullmatch(name) for name in os.listdir(path.parent)]
+    matches = [pattern.fullmatch(other.name) for other in path.parent.iterdir()]
     return [(path.parent / match[0], match[1], int(match[2])) for match in matches if match]
 
 
