@@ -32,6 +32,7 @@ COMMANDS = (
     "guidegen.evaluate.command",
     "guidegen.report.command",
     "guidegen.version.command",
+    "guidegen.status.command",
 )
 """Modules with a function `register(app)`; they import nothing heavy at the top."""
 

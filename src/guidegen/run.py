@@ -12,7 +12,6 @@ import psutil
 
 from guidegen.assets import ASSETS
 from guidegen.atomic import write_text
-from guidegen.cluster.orphans import cancel_orphans
 from guidegen.errors import GuideGenError
 from guidegen.locks import hold_lock
 from guidegen.run_display import follow_workflow
@@ -38,8 +37,6 @@ def run_study(root: Path, cores: int, options: Sequence[str]) -> int:
         _prepare_index(study, environment)
         command = _build_command(study.root, cores, options)
         _unlock(study.root, command)
-        if "slurm" in " ".join(options) and not _is_dry(options):
-            _cancel_orphans(study.root)
         code = follow_workflow(command, study.root, environment)
     page = study.root / "results" / "report" / "index.html"
     if code == 0 and page.is_file() and not _is_dry(options):
@@ -98,26 +95,22 @@ def _name_profile(option: str) -> str:
     return f"{key}{equals}{ASSETS / value}" if inside else option
 
 
-def _cancel_orphans(root: Path) -> None:
-    """Cancel jobs that a killed Snakemake left in the queue; they would write to the same outputs as this run's."""
-    cancelled = cancel_orphans(root)
-    if cancelled:
-        print(f"Cancelled {len(cancelled)} jobs of an earlier run: {', '.join(cancelled)}")
-
-
 def _unlock(root: Path, command: list[str]) -> None:
     """Remove Snakemake's lock if the run that left it is dead."""
     if not any((root / ".snakemake" / "locks").glob("*")):
         return
-    alive = _find_snakemake(root)
+    alive = find_snakemake(root)
     if alive:
         raise GuideGenError(f"{root}: Snakemake (process {alive}) works on this study; wait for it or stop it")
     subprocess.run([*command[:7], "--unlock"], check=True, capture_output=True)
 
 
-def _find_snakemake(root: Path) -> int | None:
+def find_snakemake(root: Path) -> int | None:
+    """Return the process id of the Snakemake that works on a study on this machine, None where there is none."""
     for process in psutil.process_iter(["pid", "cmdline", "cwd"]):
         words = process.info["cmdline"] or []
-        if any("snakemake" in word for word in words[:3]) and process.info["cwd"] == str(root):
+        # A job that Snakemake started on a cluster is a Snakemake with `--mode`.
+        ours = any("snakemake" in word for word in words[:3]) and "--mode" not in words
+        if ours and process.info["cwd"] == str(root):
             return process.info["pid"]
     return None

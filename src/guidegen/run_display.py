@@ -63,6 +63,8 @@ class _Lines:
         elif match := FINISHED.match(line):
             self.done[match[1]] = self.done.get(match[1], 0) + 1
             self._show(match[1])
+        elif line.startswith("Cancelled "):
+            print(line, file=sys.stderr)
         elif line.startswith("Nothing to be done"):
             print("Nothing to be done: everything is current.", file=sys.stderr)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from guidegen.cluster.orphans import cancel_orphans, find_orphans
+from guidegen.cluster.orphans import cancel_orphans
+from guidegen.cluster.queue import list_queued
 
 pytestmark = pytest.mark.slurm
 
@@ -121,7 +122,7 @@ def test_interrupted_snakemake_cancels_its_jobs(runs: dict[str, Run]) -> None:
     wait_for_attempts(run.folder, SLEEPERS)
     run.process.send_signal(signal.SIGINT)
     assert run.process.wait() != 0
-    wait_for("end of its jobs", lambda: not find_orphans(run.folder), 60)
+    wait_for("end of its jobs", lambda: not list_queued(run.folder), 60)
 
 
 def test_terminated_snakemake_lets_its_job_finish_and_starts_no_other(start_workflow, tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ def test_terminated_snakemake_lets_its_job_finish_and_starts_no_other(start_work
     wait_for("first attempt", lambda: any(read_attempts(run.folder, SLEEPERS).values()))
     run.process.send_signal(signal.SIGTERM)
     assert run.process.wait() != 0
-    assert find_orphans(run.folder) == []
+    assert list_queued(run.folder) == []
     (started,) = [name for name, ids in read_attempts(run.folder, SLEEPERS).items() if ids]
     assert [path.stem for path in run.folder.glob("*.txt")] == [started]
 
@@ -139,8 +140,8 @@ def test_killed_snakemake_leaves_no_second_writer(runs: dict[str, Run], tmp_path
     ids = wait_for_attempts(run.folder, SLEEPERS)
     os.killpg(run.process.pid, signal.SIGKILL)
     run.process.wait()
-    assert sorted(find_orphans(run.folder)) == sorted(ids.values())
-    assert find_orphans(tmp_path) == []
+    assert sorted(job.id for job in list_queued(run.folder)) == sorted(ids.values())
+    assert list_queued(tmp_path) == []
     assert sorted(cancel_orphans(run.folder)) == sorted(ids.values())
     run.again("--unlock")
     run.again()
