@@ -39,7 +39,7 @@ def rows() -> list[dict[str, Any]]:
         (Path(name) / "config").mkdir()
         for table in ("collections.tsv", "labels.tsv", "source_labels.tsv"):
             (Path(name) / "config" / table).write_text((CONFIG / table).read_text())
-        (Path(name) / "config" / "config.yaml").write_text("index: {source: idc}\n")
+        (Path(name) / "config" / "config.yaml").write_text("index: {source: idc, idc_tables_url: ''}\n")
         seconds, megabytes = measure(MEASURE, name)
     whole_seconds, whole_megabytes = measure(READ_WITH_CLIENT)
     common = {"baseline_name": "pandas.read_parquet of the whole index, nothing selected"}

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from small_study import make_study
 
-from guidegen.errors import GuideGenError
-from guidegen.index.build import build_collection, build_index, read_offers
+from guidegen.index.build import build_collection
 from guidegen.index.report import explain_selection
+from guidegen.index.sources import read_offers
 from guidegen.study import Study
 
-CONFIG = "study: {name: idc, collections: paper12}\nindex: {source: idc, series_per_patient: 1000}\n"
+CONFIG = "study: {name: idc, collections: paper12}\nindex: {source: idc, idc_tables_url: '', series_per_patient: 1000}\n"
 FUNNEL = {
     "all CT": ("5565", "715", 340),
     "sop_class": ("5535", "715", 339),
@@ -54,9 +54,3 @@ def test_location_is_pinned_by_the_immutable_series_uuid(study: Study) -> None:
         assert row["location"].endswith(f"/{row['crdc_series_uuid']}/")
         assert row["location"].startswith("s3://idc-open-data")
         assert row["source_version"].startswith("idc-index-data ")
-
-
-def test_nbia_says_what_to_use_instead(tmp_path: Path) -> None:
-    study = make_study(tmp_path, "study: {name: nbia, collections: [tcga_read]}\nindex: {source: nbia}\n")
-    with pytest.raises(GuideGenError, match="'nbia' is not available yet; use 'idc'"):
-        build_index(study)

@@ -11,11 +11,10 @@ from typing import Any
 from guidegen.atomic import write_text
 from guidegen.errors import GuideGenError
 from guidegen.ids import assign_shard, clean_patient, make_case_id
-from guidegen.index.local import read_local
 from guidegen.index.pseudonyms import Pseudonymiser, load_pseudonymiser, private_table, read_private, write_private
-from guidegen.index.public import read_archive, read_idc
 from guidegen.index.select import FunnelStep, Selection, match_annotation, select_series
 from guidegen.index.series import Offer, Series
+from guidegen.index.sources import read_offers
 from guidegen.study import Collection, Study
 from guidegen.tables import read_tsv, write_tsv
 
@@ -237,28 +236,6 @@ def _require_licence(collection: Collection, selection: Selection) -> None:
             f"{collection.id} ({collection.name}): licence '{refused[0]}' is not in index.licences; "
             "leave the collection out, or add its licence there if you may use it"
         )
-
-
-def read_offers(study: Study, todo: list[Collection]) -> dict[Collection, Offer]:
-    """Read what the sources have of the given collections. Raises GuideGenError where a source is missing."""
-    settings = study.config.index
-    public = [collection.id for collection in todo if collection.source != "local"]
-    offers: dict[str, Offer] = {}
-    if public and settings.source == "archive":
-        offers |= read_archive(_resolve(study.root, settings.archive), public)
-    elif public and settings.source == "idc":
-        offers |= read_idc(public, _resolve(study.root, settings.idc_tables) if settings.idc_tables else None)
-    elif public:
-        raise GuideGenError("index.source: 'nbia' is not available yet; use 'idc', which holds the same collections")
-    for collection in todo:
-        if collection.source == "local":
-            offers[collection.id] = read_local(collection.id, settings.local[collection.id], study.root)
-    return {collection: offers[collection.id] for collection in todo}
-
-
-def _resolve(root: Path, path: Path) -> Path:
-    path = path.expanduser()
-    return path if path.is_absolute() else root / path
 
 
 def _list_public(study: Study) -> set[str]:

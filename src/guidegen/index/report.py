@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from guidegen.index.build import CollectionIndex, build_collection, hash_selection, read_offers
+from guidegen.index.build import CollectionIndex, build_collection, hash_selection
+from guidegen.index.sources import read_offers
 from guidegen.study import Study
 
 

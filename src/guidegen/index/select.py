@@ -112,11 +112,11 @@ def rank_series(series: Series) -> tuple[bool, bool, int, float, int, str, str]:
     """Return the sort key of a CT series within its patient by the image itself, best first.
 
     No sharp kernel, slices not over 5 mm, chest-abdomen-pelvis before abdomen-pelvis before others, estimated extent,
-    image count, earliest date. The public index states neither kernel nor thickness, so both are read from the
-    description where it names them.
+    image count, earliest date. No source states the kernel and the IDC's index no thickness; they are then read from
+    the description where it names them.
     """
     found = THICKNESS.search(series.description)
-    thickness = float(found.group(1)) if found else 0.0
+    thickness = series.thickness_mm or (float(found.group(1)) if found else 0.0)
     text = f"{series.description} {series.body_part}"
     region = 0 if WHOLE_TRUNK.search(text) else 1 if ABDOMEN_PELVIS.search(text) else 2
     extent = series.instances * thickness

@@ -11,7 +11,8 @@ class Series:
     """What an index says about one series; nothing in it was checked against the files.
 
     `location` is a folder or file below the source's root, or an S3 prefix. `size` is in bytes. `target_uid` is the
-    CT series that an annotation or label map belongs to, "" where the source does not say.
+    CT series that an annotation or label map belongs to, "" where the source does not say. `thickness_mm` is None where
+    the source does not state it.
     """
 
     collection: str
@@ -29,6 +30,7 @@ class Series:
     transfer_syntax: str = ""
     instances: int = 0
     size: int = 0
+    thickness_mm: float | None = None
     licence: str = ""
     doi: str = ""
     analysis_result: str = ""

@@ -99,7 +99,7 @@ class SelectionSettings(Section):
     idc: SelectionRule = SelectionRule()  # type: ignore[call-arg]
     """Rule of the source `idc`; it turns the twelve collections' 5,565 CT series into 2,755."""
     nbia: SelectionRule = SelectionRule()  # type: ignore[call-arg]
-    """Rule of the source `nbia`."""
+    """Rule of the source `nbia`; it states no transfer syntax, so series in a JPEG syntax fall to `slice_size`."""
     archive: SmallSelectionRule = SmallSelectionRule()  # type: ignore[call-arg]
     """Rule of the source `archive`."""
     local: SmallSelectionRule = SmallSelectionRule()  # type: ignore[call-arg]
@@ -171,7 +171,11 @@ class IndexSettings(Section):
     pseudonym_key: Path = Path("~/.config/guidegen/pseudonym.key")
     """Key file of the pseudonyms of private patients, made on first use; it must lie outside the study folder."""
     idc_tables: Path | None = None
-    """Folder with further IDC index tables (`seg_index.parquet`); none: the folder of the package idc-index-data."""
+    """Folder with `seg_index.parquet` and `rtstruct_index.parquet` of the IDC, which say what CT an annotation belongs
+    to; none: they are downloaded."""
+    idc_tables_url: str = "https://storage.googleapis.com/idc-index-data-artifacts"
+    """Where these tables are downloaded from (releases of idc-index-data); "": nowhere, annotations are then linked
+    only where their description names the CT."""
 
     @field_validator("local")
     @classmethod

@@ -12,6 +12,8 @@ class RetrieveSettings(Section):
     """Series that one job brings in at the same time."""
     endpoint_url: str = ""
     """S3 server of the source `idc`, empty: Amazon's; e.g. a mirror, or a proxy on the cluster."""
+    nbia_url: str = "https://nbia.cancerimagingarchive.net/nbia-api/services/v4"
+    """Service of the source `nbia`: TCIA's own, or one that answers like it."""
     connections: int = Field(16, ge=1)
     """Objects of one series that are downloaded at the same time (source `idc`)."""
     attempts: int = Field(4, ge=1)

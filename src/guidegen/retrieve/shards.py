@@ -12,9 +12,9 @@ from guidegen.errors import GuideGenError, ItemError
 from guidegen.index.local import is_nifti, read_header
 from guidegen.index.pseudonyms import Pseudonymiser, load_pseudonymiser, read_private
 from guidegen.manifest import Item, Outcome, process_items
+from guidegen.retrieve import nbia, s3
 from guidegen.retrieve.check import Expected, check_series
 from guidegen.retrieve.deidentify import deidentify_dicom, deidentify_nifti
-from guidegen.retrieve.s3 import download_series
 from guidegen.retrieve.settings import RetrieveSettings
 from guidegen.retrieve.tarball import write_tar
 from guidegen.study import Collection, Study
@@ -162,14 +162,20 @@ def _is_of_series(path: Path, series_uid: str) -> bool:
 
 def _read_idc(task: Retrieval) -> list[tuple[str, bytes]]:
     folder = task.downloads / name_item(task.row)
-    paths = download_series(task.location, int(task.row["instances"]), folder, task.settings)
+    paths = s3.download_series(task.location, int(task.row["instances"]), folder, task.settings)
     return [(path.name, path.read_bytes()) for path in paths]
+
+
+def _read_nbia(task: Retrieval) -> list[tuple[str, bytes]]:
+    folder = task.downloads / name_item(task.row)
+    return nbia.download_series(task.location, int(task.row["bytes"]), folder, task.settings)
 
 
 READERS: dict[str, Callable[[Retrieval], list[tuple[str, bytes]]]] = {
     "archive": _read_folder,
     "local": _read_folder,
     "idc": _read_idc,
+    "nbia": _read_nbia,
 }
 
 

@@ -1,0 +1,59 @@
+"""Patients whose consent was withdrawn: they are in no index any more, whatever the sources still hold.
+
+`config/withdrawn.tsv` is the tombstone, kept in git. A tag `withdrawn/<collection>/<patient>` marks the commit that set
+it, so that an older run that is checked out, whose files know nothing of it, cannot make it forgotten.
+"""
+
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from guidegen.tables import parse_tsv, read_tsv, write_tsv
+
+WITHDRAWN_COLUMNS = ("collection", "patient", "date", "reason", "objects")
+TAGS = "withdrawn"
+
+
+def withdrawn_table(root: Path) -> Path:
+    """`config/withdrawn.tsv`: `collection`, `patient` (clean id or pseudonym), `date`, `reason`, and `objects`, the
+    names of what was deleted from DVC's cache and the remote."""
+    return root / "config" / "withdrawn.tsv"
+
+
+def read_withdrawn(root: Path) -> list[dict[str, str]]:
+    """Return all withdrawals that the study knows of, from its table and from the tags of its repository."""
+    path = withdrawn_table(root)
+    texts = [row for tag in _list_tags(root) for row in _read_at(root, tag)]
+    rows = [*texts, *(read_tsv(path, WITHDRAWN_COLUMNS) if path.is_file() else [])]
+    merged: dict[tuple[str, str], dict[str, str]] = {}
+    for row in rows:
+        known = merged.get((row["collection"], row["patient"]), row)
+        objects = sorted({*known["objects"].split(","), *row["objects"].split(",")} - {""})
+        merged[row["collection"], row["patient"]] = known | {"objects": ",".join(objects)}
+    return [merged[key] for key in sorted(merged)]
+
+
+def list_withdrawn(root: Path, collection: str) -> set[str]:
+    """Return the withdrawn patients (clean ids) of a collection."""
+    return {row["patient"] for row in read_withdrawn(root) if row["collection"] == collection}
+
+
+def write_withdrawn(root: Path, rows: Iterable[dict[str, str]]) -> None:
+    """Write the table."""
+    write_tsv(withdrawn_table(root), WITHDRAWN_COLUMNS, rows)
+
+
+def _list_tags(root: Path) -> list[str]:
+    if not (root / ".git").exists():
+        return []
+    return _git(root, "tag", "--list", f"{TAGS}/*").split()
+
+
+def _read_at(root: Path, tag: str) -> list[dict[str, str]]:
+    text = _git(root, "show", f"{tag}:config/withdrawn.tsv")
+    return parse_tsv(text, f"{tag}:config/withdrawn.tsv", WITHDRAWN_COLUMNS) if text else []
+
+
+def _git(root: Path, *words: str) -> str:
+    command = ["git", "-C", str(root), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
