@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from guidegen.index.pseudonyms import Pseudonymiser, load_pseudonymiser, private
 from guidegen.index.select import FunnelStep, Selection, match_annotation, select_series
 from guidegen.index.series import Offer, Series
 from guidegen.index.sources import read_offers
+from guidegen.index.withdrawn import list_withdrawn
 from guidegen.study import Collection, Study
 from guidegen.tables import read_tsv, write_tsv
 
@@ -101,6 +102,9 @@ def build_collection(
     settings = study.config.index
     local = collection.source == "local"
     pseudonyms = load_pseudonymiser(study) if local and settings.local[collection.id].private else None
+    naming = _Naming(collection, offer.version, pseudonyms)
+    if withdrawn := list_withdrawn(study.root, collection.id):
+        offer = replace(offer, series=[s for s in offer.series if naming.patient(s) not in withdrawn])
     kinds: dict[str, tuple[str, bool]] = {}
     for series in offer.series:
         rule = match_annotation(series, settings.annotations) if series.role == "annotation" else None
@@ -122,7 +126,6 @@ def build_collection(
     if old and private_table(study, collection.id).is_file():
         result.private += read_private(study, collection.id)
     known = {row["patient"] for row in result.rows}
-    naming = _Naming(collection, offer.version, pseudonyms)
     chosen = [(s, rank) for s, rank in selection.chosen if naming.patient(s) not in known]
     alone = [s for s in offer.series if s.role == "labels" and not s.target_uid and naming.patient(s) not in known]
     patients = {naming.patient(series) for series, _ in chosen} | {naming.patient(s) for s in alone} | known

@@ -16,7 +16,8 @@ TAGS = "withdrawn"
 
 def withdrawn_table(root: Path) -> Path:
     """`config/withdrawn.tsv`: `collection`, `patient` (clean id or pseudonym), `date`, `reason`, and `objects`, the
-    names of what was deleted from DVC's cache and the remote."""
+    names of what was deleted from DVC's cache and the remote.
+    """
     return root / "config" / "withdrawn.tsv"
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 from guidegen.atomic import hash_file, write_text
 from guidegen.codehash import code_hash
 from guidegen.errors import GuideGenError, ItemError
+from guidegen.ids import clean_patient
 from guidegen.index.pseudonyms import read_private
+from guidegen.index.withdrawn import list_withdrawn
 from guidegen.manifest import Item, Outcome, process_items
 from guidegen.study import Collection, Study
 from guidegen.tables import write_tsv
@@ -50,6 +52,8 @@ class ClinicalSource:
     gdc_url: str
     patients: tuple[str, ...]
     pseudonyms: dict[str, str] | None
+    withdrawn: frozenset[str]
+    """Patients (clean ids) whose rows are left out, because their consent was withdrawn."""
 
 
 def retrieve_clinical(study: Study, collection: Collection) -> list[dict[str, str]]:
@@ -97,7 +101,8 @@ def _locate(study: Study, collection: Collection) -> ClinicalSource:
             pseudonyms = {r["source_patient_id"]: r["patient_id"] for r in read_private(study, collection.id)}
     elif collection.clinical == "gdc":
         url = study.config.retrieve.gdc_url
-    return ClinicalSource(collection.id, path, url, patients, pseudonyms)
+    withdrawn = frozenset(list_withdrawn(study.root, collection.id))
+    return ClinicalSource(collection.id, path, url, patients, pseudonyms, withdrawn)
 
 
 def _store_table(item: Item, folder: Path) -> Outcome:
@@ -107,6 +112,8 @@ def _store_table(item: Item, folder: Path) -> Outcome:
     key = find_key(header, rows, known)
     if source.pseudonyms is not None:
         header, rows = pseudonymise_table(header, rows, key, source.pseudonyms)
+    if source.withdrawn:
+        rows = [row for row in rows if not row[key].strip() or clean_patient(row[key]) not in source.withdrawn]
     write_tsv(folder / "clinical.tsv", header, rows)
     return Outcome(files={"": "clinical.tsv"}, columns={"rows": len(rows), "key_column": key})
 
