@@ -16,6 +16,7 @@ from pydicom.uid import (
 )
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
 ROWS, COLUMNS = 36, 40
 
 
@@ -34,6 +35,7 @@ def make_ct(
     orientation: Sequence[float] = AXIAL,
     origin: tuple[float, float, float] = (-80.0, -95.5, 10.25),
     signed: bool = True,
+    bits: int = 16,
     slope: float = 1.0,
     intercept: float = 0.0,
 ) -> list[Dataset]:
@@ -57,7 +59,7 @@ def make_ct(
         ds.ImagePositionPatient = [float(f"{v:.6f}") for v in np.array(origin) + normal * step * (number - 1)]
         ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
         ds.Rows, ds.Columns = image.shape
-        ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, int(signed)
+        ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, bits, bits - 1, int(signed)
         ds.RescaleSlope, ds.RescaleIntercept, ds.RescaleType = slope, intercept, "HU"
         ds.PixelData = image.astype("<i2" if signed else "<u2").tobytes()
         ds.file_meta = FileMetaDataset()

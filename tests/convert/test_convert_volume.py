@@ -3,6 +3,7 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import nibabel as nib
 import numpy as np
 import pytest
 from hand_made_ct import AXIAL, make_ct, make_pattern, to_bytes
@@ -18,10 +19,12 @@ from pydicom.uid import (
     JPEGLSLossless,
     RLELossless,
 )
+from scipy.spatial.transform import Rotation
 
 from guidegen.convert.headers import check_headers
+from guidegen.convert.proof import prove_geometry, prove_voxels
 from guidegen.convert.settings import ConvertSettings
-from guidegen.convert.volume import Volume, convert_stack, prove_geometry, prove_voxels
+from guidegen.convert.volume import Volume, convert_stack
 from guidegen.errors import ItemError
 
 SETTINGS = ConvertSettings()  # type: ignore[call-arg]
@@ -53,56 +56,61 @@ def assert_same_points(volume: Volume, datasets: list[Dataset], hu: np.ndarray) 
         assert np.abs(volume.hu[tuple(nearest)] - image.ravel()).max() <= 0.5
 
 
-def rotate(about_x: float, about_z: float) -> tuple[float, ...]:
-    """Row and column directions of axial slices turned by small angles in degrees."""
-    a, b = np.radians([about_x, about_z])
-    turn_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
-    turn_z = np.array([[np.cos(b), -np.sin(b), 0], [np.sin(b), np.cos(b), 0], [0, 0, 1]])
-    turned = turn_z @ turn_x
-    return (*turned[:, 0], *turned[:, 1])
+def turn(about_x: float, about_y: float, about_z: float) -> np.ndarray:
+    """Rotation matrix (3, 3) of angles in degrees."""
+    return Rotation.from_euler("xyz", [about_x, about_y, about_z], degrees=True).as_matrix()
 
 
-ORIENTATIONS = {
+PATIENT_POSITIONS = {
     "head first supine": AXIAL,
     "prone": (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0),
     "seen from above": (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
     "decubitus": (0.0, 1.0, 0.0, -1.0, 0.0, 0.0),
-    "oblique": rotate(6.0, -3.0),
 }
+ANGLES = st.floats(-5, 5) | st.just(0.0)
+PIXEL_MM = st.floats(0.3, 1.5).map(lambda mm: round(mm, 6))
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(
-    orientation=st.sampled_from(sorted(ORIENTATIONS)),
-    spacing=st.tuples(st.sampled_from([0.5, 0.78125, 0.9765625]), st.sampled_from([0.5, 0.6640625, 1.3])),
-    step=st.sampled_from([0.625, 1.0, 2.5, 5.0, 7.5]),
-    storage=st.sampled_from([(True, 0.0), (True, -1024.0), (False, -1024.0), (False, -8192.0)]),
+    position=st.sampled_from(sorted(PATIENT_POSITIONS)),
+    angles=st.tuples(ANGLES, ANGLES, ANGLES),
+    spacing=st.tuples(PIXEL_MM, PIXEL_MM),
+    step=st.floats(0.4, 10).map(lambda mm: round(mm, 4)),
+    storage=st.sampled_from(
+        [(True, 16, 0.0), (True, 16, -1024.0), (False, 16, -1024.0), (False, 16, -8192.0), (False, 12, -1024.0)]
+    ),
     slope=st.sampled_from([1.0, 0.5, 2.0, 0.7324]),
-    reverse=st.booleans(),
+    syntax=st.sampled_from([ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian]),
+    order=st.permutations(range(12)),
 )
 def test_known_ct_comes_back_in_the_same_place(
-    orientation: str,
+    position: str,
+    angles: tuple[float, float, float],
     spacing: tuple[float, float],
     step: float,
-    storage: tuple[bool, float],
+    storage: tuple[bool, int, float],
     slope: float,
-    reverse: bool,
+    syntax: str,
+    order: list[int],
 ) -> None:
-    signed, intercept = storage
+    signed, bits, intercept = storage
+    slope = max(slope, 1.0) if bits == 12 else slope
+    directions = turn(*angles) @ np.reshape(PATIENT_POSITIONS[position], (2, 3)).T
     datasets = make_ct(
-        orientation=ORIENTATIONS[orientation],
+        orientation=directions.T.ravel().tolist(),
         spacing=spacing,
         step=step,
         signed=signed,
+        bits=bits,
         intercept=intercept,
         slope=slope,
     )
-    stored = np.rint((make_pattern(12) - intercept) / slope)
-    expected = np.maximum(stored * slope + intercept, -1024)
-    volume = convert(datasets[::-1] if reverse else datasets)
+    expected = np.maximum(np.rint((make_pattern(12) - intercept) / slope) * slope + intercept, -1024)
+    volume = convert([datasets[number] for number in order], syntax)
     assert volume.hu.dtype == np.int16
     assert_same_points(volume, datasets, expected)
-    assert np.all(np.diag(volume.affine)[:3] > 0) or orientation == "decubitus"
+    assert nib.aff2axcodes(volume.affine) == ("R", "A", "S")
 
 
 @pytest.mark.parametrize(
@@ -152,16 +160,40 @@ def test_sixteen_bit_unsigned_values_are_not_wrapped() -> None:
     assert volume.hu.min() == -1000
 
 
-def test_volume_that_differs_from_the_headers_is_refused() -> None:
+def test_volume_whose_geometry_is_not_the_headers_is_refused() -> None:
     stack = check_headers("case", [to_bytes(ds) for ds in make_ct()], SETTINGS)
-    hu = np.moveaxis(make_pattern(12), 0, 2).swapaxes(0, 1).astype(np.int16)
-    prove_geometry("case", hu, stack.affine, stack)
-    prove_voxels("case", hu, stack)
+    stored = np.moveaxis(make_pattern(12), 0, 2).swapaxes(0, 1).astype(np.int16)
+    assert np.array_equal(prove_geometry("case", stored, stack.affine, stack), stored)
     shifted = stack.affine.copy()
     shifted[2, 3] += 0.1
     with pytest.raises(ItemError, match=r"0\.100 mm off the headers'"):
-        prove_geometry("case", hu, shifted, stack)
+        prove_geometry("case", stored, shifted, stack)
     with pytest.raises(ItemError, match=r"made \(40, 36, 11\) voxels, the headers say \(40, 36, 12\)"):
-        prove_geometry("case", hu[:, :, 1:], stack.affine, stack)
-    with pytest.raises(ItemError, match=r"differ from the file's by up to 1\.0 HU"):
-        prove_voxels("case", hu + 1, stack)
+        prove_geometry("case", stored[:, :, 1:], stack.affine, stack)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSLossless])
+def test_volume_whose_voxels_are_not_the_files_is_refused(syntax: str) -> None:
+    stack = check_headers("case", [to_bytes(ds, syntax) for ds in make_ct()], SETTINGS)
+    stored = np.moveaxis(make_pattern(12), 0, 2).swapaxes(0, 1).astype(np.int16)
+    prove_voxels("case", stored, 1.0, 0.0, stack)
+    prove_voxels("case", stored * 2, 0.5, 0.0, stack)
+    changed = stored.copy()
+    changed[7, 9, 11] += 1
+    for wrong, slope, intercept in (
+        (stored[:, :, ::-1], 1.0, 0.0),
+        (stored[:, ::-1], 1.0, 0.0),
+        (changed, 1.0, 0.0),
+        (stored, 1.0, 1.0),
+        (stored, 1.001, 0.0),
+    ):
+        with pytest.raises(ItemError, match=r"differ from the file's by up to \d+\.\d HU"):
+            prove_voxels("case", wrong, slope, intercept, stack)
+
+
+def test_uncompressed_slices_are_all_compared() -> None:
+    stack = check_headers("case", [to_bytes(ds) for ds in make_ct()], SETTINGS)
+    stored = np.moveaxis(make_pattern(12), 0, 2).swapaxes(0, 1).astype(np.int16)
+    stored[3, 4, 5] += 1
+    with pytest.raises(ItemError, match=r"by up to 1\.0 HU"):
+        prove_voxels("case", stored, 1.0, 0.0, stack)

@@ -1,65 +1,56 @@
 """The header check: what a series must be before it is converted, from its DICOM headers alone."""
 
-import hashlib
-import io
 import math
-import zlib
 from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 import pydicom
-from pydicom.errors import InvalidDicomError
 
+from guidegen.convert.separate import (
+    find_even_part,
+    is_even,
+    is_interleaved,
+    measure_places,
+    separate_volumes,
+)
 from guidegen.convert.settings import ConvertSettings
+from guidegen.convert.slices import Slice, hash_pixels, locate_slice, parse_file
+from guidegen.convert.tilt import measure_shift
 from guidegen.errors import ItemError, ItemExcluded
 
 GEOMETRY_TOLERANCE = 1e-3
 """Differences of direction cosines and of relative pixel spacing that are rounding."""
-TAGS = [
-    *("SeriesInstanceUID", "ImageType", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "Rows"),
-    *("Columns", "BitsAllocated", "PixelRepresentation", "PixelSpacing", "ImagePositionPatient", "PixelPaddingValue"),
-    *("ImageOrientationPatient", "RescaleSlope", "RescaleIntercept"),
-]
+STEEPEST_TILT_DEGREES = 30.0
+"""No gantry tilts further; a steeper shear is another fault, and is not repaired."""
+ENHANCED_CT = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
+"""Enhanced and legacy converted enhanced CT Image Storage."""
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
-
-
-@dataclass(frozen=True)
-class Slice:
-    """One image of a series; `position` is in mm (LPS), `orientation` has the row and column direction."""
-
-    data: bytes
-    header: pydicom.Dataset
-    position: np.ndarray
-    orientation: np.ndarray
-
-    @property
-    def pixel_spacing(self) -> tuple[float, float]:
-        """Distance between rows and between columns in mm."""
-        row, column = (float(value) for value in self.header.PixelSpacing)
-        return row, column
 
 
 @dataclass(frozen=True)
 class Stack:
     """A regular stack of axial slices, from the first to the last along their normal.
 
-    `affine` (4, 4) maps voxel indices (column, row, slice) to RAS in mm; `repairs` says what was mended.
+    `affine` (4, 4) maps voxel indices (column, row, slice) to RAS in mm; where `tilted`, it holds the shear of the
+    gantry's tilt. `one_of_several` says that the series holds other volumes too. `repairs` says what was mended.
     """
 
     slices: list[Slice]
     affine: np.ndarray
+    tilted: bool
+    one_of_several: bool
     repairs: tuple[str, ...]
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Columns, rows, slices."""
-        first = self.slices[0].header
-        return int(first.Columns), int(first.Rows), len(self.slices)
+        rows, columns = self.slices[0].shape
+        return columns, rows, len(self.slices)
 
 
 def check_headers(case: str, files: list[bytes], settings: ConvertSettings) -> Stack:
-    """Check that the files of a series are one regular axial CT volume.
+    """Check that the files of a series are one regular axial CT volume, or can be made one.
 
     Args:
         case: case id, for messages.
@@ -68,32 +59,36 @@ def check_headers(case: str, files: list[bytes], settings: ConvertSettings) -> S
 
     Raises:
         ItemExcluded: an irregularity that the config excludes.
-        ItemError: one that it fails on, or a file that cannot be parsed.
+        ItemError: one that it fails on, or a file that cannot be parsed or has no whole pixel data.
     """
     check = _Check(case, settings)
-    headers = [_parse(case, number, data) for number, data in enumerate(files, 1)]
-    uids = {str(header.get("SeriesInstanceUID") or "") for header in headers}
-    if len(uids) > 1:
-        raise ItemError(f"{case}: {len(uids)} series in one: {', '.join(sorted(uids))}")
-    check.require(not any(int(h.get("NumberOfFrames") or 1) > 1 for h in headers), "multi_frame", "multi-frame image")
-    pairs = check.drop_localizers(list(zip(files, headers, strict=True)))
-    slices = [_locate(case, number, data, header) for number, (data, header) in enumerate(pairs, 1)]
-    check.require(len(slices) >= settings.min_slices, "too_few_slices", f"{len(slices)} slices")
+    parsed = [(number, data, *parse_file(case, number, data)) for number, data in enumerate(files, 1)]
+    headers = [header for _, _, header, _ in parsed]
+    check.one_series(headers)
+    check.single_frames(headers)
+    scouts = check.find_localizers(headers)
+    slices = [locate_slice(case, *file) for file, scout in zip(parsed, scouts, strict=True) if not scout]
+    check.count(slices, "slices")
     check.images(slices)
     check.rescale(slices)
     normal = check.orientation(slices)
-    slices = check.duplicates(sorted(slices, key=lambda s: float(s.position @ normal)), normal)
-    check.require(len(slices) >= settings.min_slices, "too_few_slices", f"{len(slices)} slices at different places")
-    check.spacing(slices, normal)
-    check.tilt(slices, normal)
-    return Stack(slices, make_affine(slices), tuple(check.repairs))
+    slices = check.duplicates(sorted(slices, key=lambda item: float(item.position @ normal)), normal)
+    whole = slices
+    slices = check.stacked(slices, normal)
+    one_of_several = slices is not whole
+    check.count(slices, "slices at different places")
+    slices = check.spacing(slices, normal)
+    check.count(slices, "slices at even places")
+    affine, tilted = check.tilt(slices)
+    return Stack(slices, affine, tilted, one_of_several, tuple(check.repairs))
 
 
 class _Check:
     """Applies the policy and collects the repairs."""
 
     def __init__(self, case: str, settings: ConvertSettings) -> None:
-        self.case, self.settings, self.repairs = case, settings, []
+        self.case, self.settings = case, settings
+        self.repairs: list[str] = []
 
     def require(self, holds: bool, irregularity: str, found: str) -> None:
         if holds:
@@ -103,30 +98,48 @@ class _Check:
             raise ItemError(f"{self.case}: {message}")
         raise ItemExcluded(message)
 
-    def mend(self, irregularity: str, found: str) -> None:
+    def mend(self, irregularity: str, found: str, remedy: str) -> None:
         """Note a repair, or raise where the policy is not to repair."""
         self.require(getattr(self.settings.irregular, irregularity) == "repair", irregularity, found)
-        self.repairs.append(f"{irregularity}: {found}")
+        self.repairs.append(f"{irregularity}: {found}, {remedy}")
 
-    def drop_localizers(self, pairs: list[tuple[bytes, pydicom.Dataset]]) -> list[tuple[bytes, pydicom.Dataset]]:
-        kept = [pair for pair in pairs if "LOCALIZER" not in [str(v).upper() for v in pair[1].get("ImageType") or []]]
-        if len(kept) < len(pairs):
-            self.mend("localizer", f"{len(pairs) - len(kept)} of {len(pairs)} images are localizers")
-        return kept
+    def count(self, slices: list[Slice], what: str) -> None:
+        least = self.settings.min_slices
+        self.require(len(slices) >= least, "too_few_slices", f"{len(slices)} {what}, at least {least}")
+
+    def one_series(self, headers: list[pydicom.Dataset]) -> None:
+        uids = [str(header.get("SeriesInstanceUID") or "") for header in headers]
+        usual = Counter(uids).most_common(1)[0][0]
+        for number, uid in enumerate(uids, 1):
+            if uid != usual:
+                raise ItemError(f"{self.case}: file {number:05d}.dcm is of series '{uid}', most are of '{usual}'")
+
+    def single_frames(self, headers: list[pydicom.Dataset]) -> None:
+        for header in headers:
+            frames = int(header.get("NumberOfFrames") or 1)
+            enhanced = header.get("SOPClassUID") in ENHANCED_CT
+            kind = "enhanced CT" if enhanced else "image"
+            self.require(frames == 1 and not enhanced, "multi_frame", f"{kind} of {frames} frames in one file")
+
+    def find_localizers(self, headers: list[pydicom.Dataset]) -> list[bool]:
+        found = ["LOCALIZER" in [str(value).upper() for value in header.get("ImageType") or []] for header in headers]
+        if any(found):
+            self.mend("localizer", f"{sum(found)} of {len(found)} images are localizers", "taken out")
+        return found
 
     def images(self, slices: list[Slice]) -> None:
         for item in slices:
             header = item.header
             form = (header.get("PhotometricInterpretation"), header.get("SamplesPerPixel"), header.get("BitsAllocated"))
             self.require(form == ("MONOCHROME2", 1, 16), "not_ct", f"image is {form}, expected MONOCHROME2, 1, 16 bit")
-        sizes = Counter((int(s.header.Rows), int(s.header.Columns)) for s in slices)
+        sizes = Counter(item.shape for item in slices)
         self.require(len(sizes) == 1, "slice_size", f"slices of {_list(sizes)} rows x columns")
-        spacings = np.array([s.pixel_spacing for s in slices])
+        spacings = np.array([item.spacing for item in slices])
         even = np.all(np.abs(spacings - spacings[0]) <= GEOMETRY_TOLERANCE * spacings[0])
         self.require(bool(even and np.all(spacings > 0)), "slice_size", "pixel spacings differ between slices")
 
     def rescale(self, slices: list[Slice]) -> None:
-        found = {(s.header.get("RescaleSlope"), s.header.get("RescaleIntercept")) for s in slices}
+        found = {(item.header.get("RescaleSlope"), item.header.get("RescaleIntercept")) for item in slices}
         self.require(len(found) == 1, "rescale", f"{len(found)} pairs of slope and intercept, expected one")
         stated = next(iter(found))
         slope, intercept = (math.nan if value is None else float(value) for value in stated)
@@ -138,7 +151,8 @@ class _Check:
         row, column = first
         skewed = abs(row @ row - 1) > 0.01 or abs(column @ column - 1) > 0.01 or abs(row @ column) > 0.01
         self.require(not skewed, "orientation", f"row {row.tolist()} and column {column.tolist()} are no directions")
-        same = all(np.allclose(s.orientation, first, atol=GEOMETRY_TOLERANCE) for s in slices)
+        differences = np.abs(np.array([item.orientation for item in slices]) - first)
+        same = bool(np.all(differences <= GEOMETRY_TOLERANCE))
         self.require(same, "mixed_orientation", "slices have different orientations")
         normal = np.cross(row, column)
         normal /= np.linalg.norm(normal)
@@ -149,42 +163,66 @@ class _Check:
         return normal
 
     def duplicates(self, slices: list[Slice], normal: np.ndarray) -> list[Slice]:
+        """Drop images with the same pixels at the same place; different images at one place stay."""
+        apart = np.diff(measure_places(slices, normal)) > self.settings.position_tolerance_mm
         kept: list[Slice] = []
-        near = self.settings.position_tolerance_mm
-        twice = 0
-        for item in slices:
-            last = kept[-1] if kept else None
-            if last is None or abs(float((item.position - last.position) @ normal)) > near:
-                kept.append(item)
-                continue
-            same = _hash_pixels(item.data) == _hash_pixels(last.data)
-            place = float(item.position @ normal)
-            self.require(same, "stacked_volumes", f"different images at one position ({place:.2f} mm)")
-            twice += 1
-        if twice:
-            self.mend("duplicate_slice", f"{twice} of {len(slices)} images are there twice")
+        for group in np.split(np.arange(len(slices)), np.flatnonzero(apart) + 1):
+            images = [slices[number] for number in group]
+            kept += {hash_pixels(item): item for item in reversed(images)}.values() if len(images) > 1 else images
+        if twice := len(slices) - len(kept):
+            self.mend("duplicate_slice", f"{twice} of {len(slices)} images are there twice", "one of each is used")
         return kept
 
-    def spacing(self, slices: list[Slice], normal: np.ndarray) -> None:
-        places = np.array([float(s.position @ normal) for s in slices])
+    def stacked(self, slices: list[Slice], normal: np.ndarray) -> list[Slice]:
+        """Find the volume to use where several are stacked or interleaved."""
+        near = self.settings.position_tolerance_mm
+        places = measure_places(slices, normal)
+        crowded = places[1:][np.diff(places) <= near]
+        if not crowded.size and not is_interleaved(slices):
+            return slices
+        found = f"different images at one position ({crowded[0]:.2f} mm)" if crowded.size else "acquisitions alternate"
+        separated = separate_volumes(slices, normal, near)
+        self.require(separated is not None, "stacked_volumes", f"{found}, and no attribute tells volumes apart")
+        assert separated is not None
+        key, volumes = separated
+        best = max(volumes, key=lambda value: np.ptp(measure_places(volumes[value], normal)).round(3))
+        counts = ", ".join(f"{value} ({len(volume)})" for value, volume in volumes.items())
+        self.mend("stacked_volumes", f"{found}; by {key} (slices): {counts}", f"{key} {best} is used")
+        return volumes[best]
+
+    def spacing(self, slices: list[Slice], normal: np.ndarray) -> list[Slice]:
+        places = measure_places(slices, normal)
+        near = self.settings.position_tolerance_mm
+        if is_even(places, near):
+            return slices
         gaps = np.diff(places)
         typical = float(np.median(gaps))
-        fitted = np.linspace(places[0], places[-1], len(places))
-        if np.max(np.abs(places - fitted)) <= self.settings.position_tolerance_mm:
-            return
-        ratios = gaps / typical
-        whole = np.abs(gaps - np.round(ratios) * typical) <= 2 * self.settings.position_tolerance_mm
-        missing = int(np.sum(np.round(ratios) - 1))
-        if np.all(whole) and missing > 0 and np.min(np.round(ratios)) >= 1:
-            self.require(False, "missing_slice", f"{missing} missing at a spacing of {typical:g} mm")
-        self.require(False, "uneven_spacing", f"gaps from {gaps.min():g} to {gaps.max():g} mm")
+        counts = np.round(gaps / typical)
+        missing = int(np.sum(counts - 1))
+        if np.all(np.abs(gaps - counts * typical) <= 2 * near) and missing > 0 and counts.min() >= 1:
+            irregularity, found = "missing_slice", f"{missing} missing at a spacing of {typical:g} mm"
+        else:
+            irregularity, found = "uneven_spacing", f"gaps from {gaps.min():g} to {gaps.max():g} mm"
+        part = find_even_part(places, near)
+        kept = slices[part]
+        self.require(is_even(places[part], near), irregularity, found)
+        self.mend(irregularity, found, f"the {len(kept)} of {len(slices)} slices of the longest even part are used")
+        return kept
 
-    def tilt(self, slices: list[Slice], normal: np.ndarray) -> None:
-        way = slices[-1].position - slices[0].position
-        aside = float(np.linalg.norm(way - (way @ normal) * normal))
-        degrees = math.degrees(math.atan2(aside, abs(float(way @ normal))))
-        limit = self.settings.tilt_tolerance_mm
-        self.require(aside <= limit, "gantry_tilt", f"{degrees:.1f} degrees, {aside:.1f} mm from first to last slice")
+    def tilt(self, slices: list[Slice]) -> tuple[np.ndarray, bool]:
+        """Return the affine of the stack and whether it is sheared."""
+        affine = make_affine(slices)
+        shift = measure_shift(affine)
+        aside = float(np.linalg.norm(shift)) * (len(slices) - 1)
+        straight = affine.copy()
+        straight[:3, 2] -= shift
+        if aside <= self.settings.tilt_tolerance_mm:
+            return straight, False
+        degrees = math.degrees(math.atan2(np.linalg.norm(shift), np.linalg.norm(straight[:3, 2])))
+        found = f"{degrees:.1f} degrees, {aside:.1f} mm from first to last slice"
+        self.require(degrees <= STEEPEST_TILT_DEGREES, "gantry_tilt", f"{found}; no gantry tilts that far")
+        self.mend("gantry_tilt", found, "slices moved back within their planes")
+        return affine, True
 
 
 def make_affine(slices: list[Slice]) -> np.ndarray:
@@ -193,7 +231,7 @@ def make_affine(slices: list[Slice]) -> np.ndarray:
     The third column is the mean step from the first to the last slice.
     """
     first, last = slices[0], slices[-1]
-    row_spacing, column_spacing = first.pixel_spacing
+    row_spacing, column_spacing = first.spacing
     affine = np.eye(4)
     affine[:3, 0] = first.orientation[0] * column_spacing
     affine[:3, 1] = first.orientation[1] * row_spacing
@@ -201,31 +239,6 @@ def make_affine(slices: list[Slice]) -> np.ndarray:
     affine[:3, 3] = first.position
     affine[:3] = LPS_TO_RAS @ affine[:3]
     return affine
-
-
-def _parse(case: str, number: int, data: bytes) -> pydicom.Dataset:
-    try:
-        return pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True, specific_tags=TAGS)  # type: ignore[arg-type]
-    except (InvalidDicomError, EOFError, ValueError, KeyError, AttributeError, OSError, zlib.error) as error:
-        raise ItemError(f"{case}: file {number:05d}.dcm cannot be parsed: {error}") from None
-
-
-def _locate(case: str, number: int, data: bytes, header: pydicom.Dataset) -> Slice:
-    try:
-        position = np.array([float(value) for value in header.ImagePositionPatient])
-        orientation = np.array([float(value) for value in header.ImageOrientationPatient]).reshape(2, 3)
-        spacing = [float(value) for value in header.PixelSpacing]
-        if position.shape != (3,) or len(spacing) != 2 or not np.all(np.isfinite([*position, *orientation.flat])):
-            raise ValueError("wrong number of values")
-    except (AttributeError, TypeError, ValueError) as error:
-        raise ItemError(
-            f"{case}: file {number:05d}.dcm has no usable position, orientation or spacing: {error}"
-        ) from None
-    return Slice(data, header, position, orientation)
-
-
-def _hash_pixels(data: bytes) -> str:
-    return hashlib.sha256(pydicom.dcmread(io.BytesIO(data), specific_tags=["PixelData"]).PixelData).hexdigest()  # type: ignore[arg-type]
 
 
 def _list(sizes: Counter[tuple[int, int]]) -> str:

@@ -7,8 +7,9 @@ import numpy as np
 from isal import igzip
 from nibabel.filebasedimages import ImageFileError
 
+from guidegen.convert.hu import HU_CEILING, floor_padding
 from guidegen.convert.settings import ConvertSettings
-from guidegen.convert.volume import HU_CEILING, Volume, floor_padding, to_ras
+from guidegen.convert.volume import Volume, to_ras
 from guidegen.errors import ItemError, ItemExcluded
 
 AIR_HU = -300

@@ -26,16 +26,19 @@ class IrregularityPolicy(Section):
     """Slices have different matrix sizes or pixel spacings."""
     duplicate_slice: Repair = "repair"
     """A slice is there twice with the same pixels; repair: one is used."""
-    stacked_volumes: Verdict = "exclude"
-    """Several different slices at one position: phases or time points stacked in one series."""
-    missing_slice: Verdict = "exclude"
-    """A gap that is a multiple of the spacing."""
-    uneven_spacing: Verdict = "exclude"
-    """Other positions that are not evenly spaced."""
-    gantry_tilt: Verdict = "exclude"
-    """The slices are shifted against each other, so that the volume is sheared."""
+    stacked_volumes: Repair = "exclude"
+    """Phases or time points stacked in one series: different slices at one position, or acquisitions that alternate.
+    Repair: where acquisition number or time tell regular volumes apart, the longest is used (of equally long ones the
+    first) and no contrast phase is stated, because the description is of all of them."""
+    missing_slice: Repair = "exclude"
+    """A gap that is a multiple of the spacing; repair: the longest part without a gap is used, nothing is made up."""
+    uneven_spacing: Repair = "exclude"
+    """Other positions that are not evenly spaced; repair: the longest evenly spaced part is used."""
+    gantry_tilt: Repair = "repair"
+    """The slices are shifted against each other, so that the volume is sheared; repair: each is moved back within its
+    plane, HU are interpolated linearly within slices only."""
     rescale: Verdict = "exclude"
-    """Rescale slope or intercept is absent, zero, or differs between slices."""
+    """Rescale slope or intercept is absent, not above zero, or differs between slices."""
     multi_frame: Verdict = "exclude"
     """Enhanced multi-frame objects."""
     too_few_slices: Verdict = "exclude"
@@ -55,7 +58,7 @@ class ConvertSettings(Section):
     """Largest angle between the slices' normal and the body's long axis."""
     position_tolerance_mm: float = Field(0.05, gt=0)
     """Largest distance of a slice from where even spacing puts it; scanners round positions."""
-    tilt_tolerance_mm: float = Field(1.0, gt=0)
-    """Largest sideways shift between first and last slice that does not count as gantry tilt."""
+    tilt_tolerance_mm: float = Field(0.2, gt=0)
+    """Largest sideways shift between first and last slice that does not count as gantry tilt; it is neglected."""
     irregular: IrregularityPolicy = IrregularityPolicy()
     """What becomes of irregular series."""

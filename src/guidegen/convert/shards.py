@@ -100,6 +100,8 @@ def _convert_series(
         volume = convert_stack(case, stack, folder)
         header = pydicom.dcmread(io.BytesIO(stack.slices[0].data), stop_before_pixels=True)
         facts, repairs = read_facts(header), stack.repairs
+        if stack.one_of_several:
+            facts |= {"phase": "", "phase_source": ""}
         for name in ("dicom", "nifti"):
             shutil.rmtree(folder / name)
     name = f"{case}.nii.gz"

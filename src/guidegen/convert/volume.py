@@ -24,20 +24,19 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from guidegen.convert.headers import Slice, Stack
+from guidegen.convert.headers import Stack
+from guidegen.convert.hu import floor_padding, rescale
+from guidegen.convert.proof import prove_geometry, prove_voxels
+from guidegen.convert.slices import Slice
+from guidegen.convert.tilt import straighten
 from guidegen.errors import ItemError
 
-HU_FLOOR = -1024
-HU_CEILING = 32767
-GEOMETRY_TOLERANCE_MM = 0.02
 READ_BY_DCM2NIIX = {
     *(ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, JPEG2000, JPEG2000Lossless),
     *(JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless, RLELossless),
 }
 """Transfer syntaxes handed to dcm2niix as they are; others are decoded by pydicom first."""
 LONGEST_S = 600
-SMALLEST_PADDING_SHARE = 0.01
-"""The lowest value is taken for the padding where it has this share; else the most frequent one below the floor."""
 GZIP_LEVEL = 3
 
 
@@ -46,7 +45,7 @@ class Volume:
     """A CT volume: int16 HU (X, Y, Z) in RAS+, with the padding that was replaced by the floor.
 
     `padding_value` is the HU of the padding before that, None where there was none; `padding_share` its share of all
-    voxels.
+    voxels of the files.
     """
 
     hu: np.ndarray
@@ -56,7 +55,7 @@ class Volume:
 
 
 def convert_stack(case: str, stack: Stack, folder: Path) -> Volume:
-    """Convert a checked stack with dcm2niix and prove the result against the headers.
+    """Convert a checked stack with dcm2niix, prove the result against headers and files, and mend a gantry's tilt.
 
     Args:
         case: case id, for messages.
@@ -64,7 +63,7 @@ def convert_stack(case: str, stack: Stack, folder: Path) -> Volume:
         folder: an empty folder for temporary files.
 
     Raises:
-        ItemError: dcm2niix did not make exactly one 3D volume, or its geometry or voxels differ from the headers'.
+        ItemError: dcm2niix did not make one 3D volume, or its geometry or voxels differ from the headers' and files'.
     """
     source, target = folder / "dicom", folder / "nifti"
     source.mkdir()
@@ -74,9 +73,12 @@ def convert_stack(case: str, stack: Stack, folder: Path) -> Volume:
     image = _run_dcm2niix(case, source, target)
     stored = np.asanyarray(image.dataobj.get_unscaled())  # type: ignore[attr-defined]
     slope, intercept = image.dataobj.slope, image.dataobj.inter  # type: ignore[attr-defined]
+    stored = prove_geometry(case, stored, np.asarray(image.affine), stack)
+    prove_voxels(case, stored, slope, intercept, stack)
     hu, padding_value, share = floor_padding(rescale(stored, slope, intercept), _list_paddings(stack))
-    hu, affine = prove_geometry(case, hu, np.asarray(image.affine), stack)
-    prove_voxels(case, hu, stack)
+    affine = stack.affine
+    if stack.tilted:
+        hu, affine = straighten(hu, affine)
     return Volume(*to_ras(hu, affine), padding_value, share)
 
 
@@ -94,100 +96,22 @@ def make_readable(item: Slice) -> bytes:
 
 
 def _run_dcm2niix(case: str, source: Path, target: Path) -> nib.Nifti1Image:
+    """Return the volume that dcm2niix made; the one of a tilted gantry that it corrected itself is left aside."""
     flags = ["-g", "i", "-b", "n", "-z", "n", "-l", "o", "-i", "n", "-m", "y", "-x", "n", "-f", "volume"]
     command = [dcm2niix.bin, *flags, "-o", str(target), str(source)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S, check=False)
     text = " ".join((done.stdout + done.stderr).split())[-400:]
-    made = sorted(target.iterdir())
-    if done.returncode != 0 or [path.suffix for path in made] != [".nii"]:
-        names = ", ".join(path.name for path in made) or "nothing"
+    made = sorted(path.name for path in target.iterdir() if path.name != "volume_Tilt_1.nii")
+    if done.returncode != 0 or made != ["volume.nii"]:
+        names = ", ".join(made) or "nothing"
         raise ItemError(f"{case}: dcm2niix made {names} (exit code {done.returncode}), expected one volume: {text}")
     try:
-        image = nib.Nifti1Image.load(made[0], mmap=False)
+        image = nib.Nifti1Image.load(target / "volume.nii", mmap=False)
     except (ImageFileError, OSError) as error:
         raise ItemError(f"{case}: dcm2niix wrote an unreadable file: {error}") from None
     if len(image.shape) != 3:
         raise ItemError(f"{case}: dcm2niix made a volume of shape {image.shape}, expected three dimensions")
     return image
-
-
-def prove_geometry(case: str, stored: np.ndarray, affine: np.ndarray, stack: Stack) -> tuple[np.ndarray, np.ndarray]:
-    """Bring dcm2niix's voxels to the order (column, row, slice) of the headers and compare the affines.
-
-    Returns:
-        The voxels and the headers' affine.
-
-    Raises:
-        ItemError: shape or corners differ by more than 0.02 mm.
-    """
-    wanted = nib.orientations.ornt_transform(io_orientation(affine), io_orientation(stack.affine))
-    moved = apply_orientation(stored, wanted)
-    moved_affine = affine @ inv_ornt_aff(wanted, stored.shape)
-    if moved.shape != stack.shape:
-        raise ItemError(f"{case}: dcm2niix made {moved.shape} voxels, the headers say {stack.shape}")
-    corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)], float).T
-    corners[:3] *= np.array(stack.shape)[:, None] - 1
-    error = np.abs((moved_affine - stack.affine) @ corners).max()
-    if error > GEOMETRY_TOLERANCE_MM:
-        raise ItemError(f"{case}: dcm2niix's geometry is {error:.3f} mm off the headers'")
-    return moved, stack.affine
-
-
-def prove_voxels(case: str, hu: np.ndarray, stack: Stack) -> None:
-    """Compare the middle slice with the one that pydicom decodes from its file.
-
-    Args:
-        case: case id, for messages.
-        hu: HU with the floor (column, row, slice).
-        stack: the headers and files.
-
-    Raises:
-        ItemError: a voxel differs by more than half a HU.
-    """
-    middle = len(stack.slices) // 2
-    dataset = pydicom.dcmread(io.BytesIO(stack.slices[middle].data))
-    try:
-        pixels = dataset.pixel_array
-    except (ValueError, RuntimeError, NotImplementedError, AttributeError) as error:
-        raise ItemError(f"{case}: the pixels cannot be decoded: {error}") from None
-    expected = pixels.astype(np.float64) * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
-    error = np.abs(hu[:, :, middle] - np.clip(expected.T, HU_FLOOR, HU_CEILING)).max()
-    if error > 0.5 + 1e-6:
-        raise ItemError(f"{case}: dcm2niix's voxels differ from the file's by up to {error:.1f} HU")
-
-
-def rescale(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
-    """Return stored values as whole HU, int16, clipped to its range."""
-    low, high = (float(value) * slope + intercept for value in (stored.min(), stored.max()))
-    whole = slope == 1.0 and intercept == round(intercept) and stored.dtype in (np.dtype("<i2"), np.dtype("<u2"))
-    if whole and low >= np.iinfo(np.int16).min and high <= HU_CEILING:
-        # 16-bit integers wrap around, so that the sum is right for unsigned values too.
-        return (stored.view(np.uint16) + np.uint16(round(intercept) % 2**16)).view(np.int16)
-    return np.clip(np.rint(stored * np.float64(slope) + intercept), -32768, HU_CEILING).astype(np.int16)
-
-
-def floor_padding(hu: np.ndarray, stated: set[int]) -> tuple[np.ndarray, int | None, float]:
-    """Raise values below -1024 HU to that floor and find what the padding was.
-
-    Args:
-        hu: int16 HU.
-        stated: HU of the padding values that the headers state.
-
-    Returns:
-        The floored volume, the HU of the padding (None: no padding), and its share of all voxels.
-    """
-    lowest = int(hu.min())
-    if lowest < HU_FLOOR:
-        share = np.count_nonzero(hu == lowest) / hu.size
-        if share < SMALLEST_PADDING_SHARE:
-            below = hu[hu < HU_FLOOR]
-            counts = np.bincount(below.astype(np.int32) - lowest)
-            lowest, share = lowest + int(np.argmax(counts)), float(counts.max() / hu.size)
-        return np.maximum(hu, np.int16(HU_FLOOR)), lowest, share
-    for value in sorted(stated):
-        if value == HU_FLOOR and (share := float(np.mean(hu == value))):
-            return hu, value, share
-    return hu, None, 0.0
 
 
 def to_ras(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,80 @@
+"""Proof that dcm2niix's volume is what the headers and files say."""
+
+import io
+from itertools import product
+
+import nibabel as nib
+import numpy as np
+import pydicom
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
+
+from guidegen.convert.headers import Stack
+from guidegen.convert.slices import Slice
+from guidegen.errors import ItemError
+
+GEOMETRY_TOLERANCE_MM = 0.02
+LARGEST_HU_ERROR = 0.5
+
+
+def prove_geometry(case: str, stored: np.ndarray, affine: np.ndarray, stack: Stack) -> np.ndarray:
+    """Bring dcm2niix's voxels to the order (column, row, slice) of the headers and compare the affines.
+
+    dcm2niix does not put a gantry's tilt into its affine; of a tilted stack the first slice is compared here, and all
+    of them by `prove_voxels`.
+
+    Returns:
+        The voxels in the order of the stack.
+
+    Raises:
+        ItemError: the shape differs, or a corner by more than 0.02 mm.
+    """
+    wanted = nib.orientations.ornt_transform(io_orientation(affine), io_orientation(stack.affine))
+    moved = apply_orientation(stored, wanted)
+    moved_affine = affine @ inv_ornt_aff(wanted, stored.shape)
+    if moved.shape != stack.shape:
+        raise ItemError(f"{case}: dcm2niix made {moved.shape} voxels, the headers say {stack.shape}")
+    corners = np.array([[*corner, 1] for corner in product((0, 1), (0, 1), (0,) if stack.tilted else (0, 1))], float).T
+    corners[:3] *= np.array(stack.shape)[:, None] - 1
+    error = np.abs((moved_affine - stack.affine) @ corners).max()
+    if error > GEOMETRY_TOLERANCE_MM:
+        raise ItemError(f"{case}: dcm2niix's geometry is {error:.3f} mm off the headers'")
+    return moved
+
+
+def prove_voxels(case: str, stored: np.ndarray, slope: float, intercept: float, stack: Stack) -> None:
+    """Compare dcm2niix's voxels with the files'.
+
+    Slices that lie uncompressed in their files are all compared, as stored values. Of others the first, the middle
+    and the last are decoded by pydicom and compared as HU; of a tilted stack all.
+
+    Args:
+        case: case id, for messages.
+        stored: stored values (column, row, slice) in the order of the stack.
+        slope: dcm2niix's HU per stored value.
+        intercept: dcm2niix's HU of the stored value 0.
+        stack: the headers and files.
+
+    Raises:
+        ItemError: the pixels of a file cannot be decoded, or a voxel differs by more than half a HU.
+    """
+    header = stack.slices[0].header
+    stated = (float(header.RescaleSlope), float(header.RescaleIntercept))
+    rescaled_alike = bool(np.allclose((slope, intercept), stated, rtol=1e-6, atol=0))
+    count = len(stack.slices)
+    samples = range(count) if stack.tilted else (0, count // 2, count - 1)
+    for number, item in enumerate(stack.slices):
+        voxels, pixels = stored[:, :, number], item.stored
+        if pixels is not None and rescaled_alike and np.array_equal(voxels.T, pixels):
+            continue
+        if pixels is not None or number in samples:
+            expected = _decode(case, item) * stated[0] + stated[1]
+            error = np.abs(voxels.T * slope + intercept - expected).max()
+            if error > LARGEST_HU_ERROR:
+                raise ItemError(f"{case}: dcm2niix's voxels differ from the file's by up to {error:.1f} HU")
+
+
+def _decode(case: str, item: Slice) -> np.ndarray:
+    try:
+        return pydicom.dcmread(io.BytesIO(item.data)).pixel_array.astype(np.float64)
+    except (ValueError, RuntimeError, NotImplementedError, AttributeError) as error:
+        raise ItemError(f"{case}: the pixels cannot be decoded: {error}") from None

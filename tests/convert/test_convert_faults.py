@@ -1,0 +1,75 @@
+"""Files that are broken end in one error that names the file and what is wrong with it, never in a volume."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hand_made_ct import make_ct, to_bytes
+from pydicom import dcmread
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from guidegen.convert.headers import check_headers
+from guidegen.convert.settings import ConvertSettings
+from guidegen.convert.volume import convert_stack
+from guidegen.errors import ItemError
+
+SETTINGS = ConvertSettings()  # type: ignore[call-arg]
+COMPRESSED = (DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless)
+NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian)
+
+
+def drop_pixels(data: bytes) -> bytes:
+    ds = dcmread(io.BytesIO(data))
+    del ds.PixelData
+    stream = io.BytesIO()
+    ds.save_as(stream)
+    return stream.getvalue()
+
+
+FAULTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "no pixel data": (drop_pixels, "has no pixel data"),
+    "cut off in the pixels": (lambda data: data[:-700], r"is cut off: 2180 of 2880 bytes of pixel data"),
+    "cut off in the header": (lambda data: data[:500], "has no pixel data"),
+    "cut off in the preamble": (lambda data: data[:120], "cannot be parsed"),
+    "a text file": (lambda data: b"This is no DICOM file.\n" * 40, "cannot be parsed"),
+    "empty": (lambda data: b"", "cannot be parsed"),
+}
+
+
+def convert(files: list[bytes], folder: Path) -> None:
+    convert_stack("case", check_headers("case", files, SETTINGS), folder)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("syntax", NATIVE, ids=lambda uid: uid.name)
+def test_broken_file_is_named(name: str, syntax: str, tmp_path: Path) -> None:
+    break_file, message = FAULTS[name]
+    files = [to_bytes(ds, syntax) for ds in make_ct()]
+    files[4] = break_file(files[4])
+    with pytest.raises(ItemError, match=f"^case: file 00005\\.dcm {message}"):
+        convert(files, tmp_path)
+
+
+@pytest.mark.parametrize("syntax", COMPRESSED, ids=lambda uid: uid.name.split(",")[0])
+@pytest.mark.parametrize("lost", [40, 400])
+def test_compressed_file_that_is_cut_off_is_an_error(syntax: str, lost: int, tmp_path: Path) -> None:
+    files = [to_bytes(ds, syntax) for ds in make_ct()]
+    files[4] = files[4][:-lost]
+    with pytest.raises(ItemError, match="case"):
+        convert(files, tmp_path)
+
+
+def test_pixels_that_cannot_be_decoded_are_an_error(tmp_path: Path) -> None:
+    files = [to_bytes(ds, JPEGLSLossless) for ds in make_ct()]
+    files[6] = files[6][:-300] + bytes(300)
+    with pytest.raises(ItemError, match="case"):
+        convert(files, tmp_path)
