@@ -1,6 +1,6 @@
-"""Makes the hand-made CT of the conversion's tests importable."""
+"""Makes the hand-made CT of the conversion's tests and the servers of the retrieval's importable."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "convert"))
+sys.path += [str(Path(__file__).parents[1] / name) for name in ("convert", "retrieve")]

@@ -1,7 +1,5 @@
 """The twelve collections in the IDC's index: the funnel is the published one."""
 
-from pathlib import Path
-
 import pytest
 from small_study import make_study
 
@@ -10,7 +8,9 @@ from guidegen.index.report import explain_selection
 from guidegen.index.sources import read_offers
 from guidegen.study import Study
 
-CONFIG = "study: {name: idc, collections: paper12}\nindex: {source: idc, idc_tables_url: '', series_per_patient: 1000}\n"
+CONFIG = (
+    "study: {name: idc, collections: paper12}\nindex: {source: idc, idc_tables_url: '', series_per_patient: 1000}\n"
+)
 FUNNEL = {
     "all CT": ("5565", "715", 340),
     "sop_class": ("5535", "715", 339),
