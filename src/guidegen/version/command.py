@@ -155,3 +155,33 @@ def push(study: Path = STUDY) -> None:
     from guidegen.version.remote import push_runs
 
     typer.echo(push_runs(Study.load(study)))
+
+
+@versions.command("export")
+def export(
+    out: Path = typer.Option(..., "--out", help="Folder to write; it must not exist yet, or be empty."),
+    ro_crate: bool = typer.Option(False, "--ro-crate", help="The run, for audits: workflow, config, tables, jobs."),
+    croissant: bool = typer.Option(False, "--croissant", help="The synthetic sets, with Croissant metadata."),
+    benchmark: bool = typer.Option(False, "--benchmark", help="CT, text and mask, paired; CTs are fetched by UID."),
+    cards: bool = typer.Option(False, "--cards", help="A data card, and a model card per trained stage."),
+    study: Path = STUDY,
+) -> None:
+    """Write a committed run in a form that others can read; choose one of the four.
+
+    `--ro-crate`: a Provenance Run Crate (Workflow Run RO-Crate), for reviewers and archives; bulk stays in DVC.
+
+    `--croissant`: the synthetic sets; `mlcroissant` and what builds on it load them.
+
+    `--benchmark`: prompts with sources, label maps, splits, series UIDs, protocol, and a loader in one file. CT pixels
+    are not in it: the loader fetches them again.
+
+    `--cards`: Markdown; sources, licences, citations, cohort, gates, intended use, limits.
+
+    A set with a source that forbids a release is refused by name (`--croissant`, `--benchmark`).
+
+    Example: `guidegen version export --benchmark --out releases/benchmark --study studies/paper`
+    """
+    from guidegen.export.run import export_run
+
+    chosen = {"ro-crate": ro_crate, "croissant": croissant, "benchmark": benchmark, "cards": cards}
+    typer.echo(export_run(study, [form for form, wanted in chosen.items() if wanted], out))
