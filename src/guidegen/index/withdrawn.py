@@ -10,27 +10,21 @@ from pathlib import Path
 
 from guidegen.tables import parse_tsv, read_tsv, write_tsv
 
-WITHDRAWN_COLUMNS = ("collection", "patient", "date", "reason", "objects")
+WITHDRAWN_COLUMNS = ("collection", "patient", "date", "reason")
 TAGS = "withdrawn"
 
 
 def withdrawn_table(root: Path) -> Path:
-    """`config/withdrawn.tsv`: `collection`, `patient` (clean id or pseudonym), `date`, `reason`, and `objects`, the
-    names of what was deleted from DVC's cache and the remote.
-    """
+    """`config/withdrawn.tsv`: collection, patient (clean id or pseudonym), UTC day, reason."""
     return root / "config" / "withdrawn.tsv"
 
 
 def read_withdrawn(root: Path) -> list[dict[str, str]]:
     """Return all withdrawals that the study knows of, from its table and from the tags of its repository."""
     path = withdrawn_table(root)
-    texts = [row for tag in _list_tags(root) for row in _read_at(root, tag)]
-    rows = [*texts, *(read_tsv(path, WITHDRAWN_COLUMNS) if path.is_file() else [])]
-    merged: dict[tuple[str, str], dict[str, str]] = {}
-    for row in rows:
-        known = merged.get((row["collection"], row["patient"]), row)
-        objects = sorted({*known["objects"].split(","), *row["objects"].split(",")} - {""})
-        merged[row["collection"], row["patient"]] = known | {"objects": ",".join(objects)}
+    rows = [row for tag in _list_tags(root) for row in _read_at(root, tag)]
+    rows += read_tsv(path, WITHDRAWN_COLUMNS) if path.is_file() else []
+    merged = {(row["collection"], row["patient"]): row for row in reversed(rows)}
     return [merged[key] for key in sorted(merged)]
 
 

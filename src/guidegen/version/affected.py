@@ -7,10 +7,10 @@ from typing import Any
 
 from guidegen.errors import GuideGenError
 from guidegen.study import Study
-from guidegen.tables import parse_tsv
 from guidegen.version.explain import build_graph
 from guidegen.version.graph import Node, StudyGraph, name_patient
 from guidegen.version.lineage import Row, find_makers
+from guidegen.version.patients import read_index_at, split_owner
 from guidegen.version.repository import Repository, is_repository
 
 SOURCES = ("collection", "patient")
@@ -23,7 +23,7 @@ class Affected:
     patients: tuple[str, ...]
     """`<collection>/<patient>`."""
     own: list[Node]
-    """The patient's own data: series, volumes, prompts, arrays, predictions."""
+    """Own data: series, volumes, prompts, arrays, predictions."""
     derived: list[Node]
     """What was made from it together with the data of others: tables, models, synthetic cases, figures."""
     runs: dict[str, list[str]]
@@ -41,7 +41,10 @@ class Affected:
     def describe(self) -> str:
         """Return it as text, by kind."""
         lines = [", ".join(self.patients)]
-        for title, nodes in (("The patient's own data", self.own), ("Made from it and from others' data", self.derived)):
+        for title, nodes in (
+            ("Own data", self.own),
+            ("Made from it and from data of others", self.derived),
+        ):
             kinds: dict[str, list[Node]] = defaultdict(list)
             for node in nodes:
                 kinds[node.kind].append(node)
@@ -67,7 +70,7 @@ def find_affected(study: Study, patient: str) -> Affected:
     graph = build_graph(study)
     runs = list_indexed_runs(study)
     patients = find_patients(graph, runs, patient)
-    nodes = [node for node in graph.walk_down(name_patient(*split_owner(p)) for p in patients)]
+    nodes = graph.walk_down(name_patient(*split_owner(owner)) for owner in patients)
     own = [node for node in nodes if node.patient in patients and node.kind not in SOURCES]
     derived = [node for node in nodes if node.patient not in patients]
     held: dict[str, list[str]] = {}
@@ -76,12 +79,6 @@ def find_affected(study: Study, patient: str) -> Affected:
         if found:
             held[tag] = found
     return Affected(tuple(patients), own, derived, held)
-
-
-def split_owner(owner: str) -> tuple[str, str]:
-    """Return collection and patient of `<collection>/<patient>`."""
-    collection, _, patient = owner.partition("/")
-    return collection, patient
 
 
 def find_patients(graph: StudyGraph, runs: dict[str, list[tuple[str, str, str]]], wanted: str) -> list[str]:
@@ -107,17 +104,6 @@ def list_indexed_runs(study: Study) -> dict[str, list[tuple[str, str, str]]]:
         return {}
     repository = Repository(study.root)
     return {tag: read_index_at(repository, tag) for tag in reversed(repository.list_tags())}
-
-
-def read_index_at(repository: Repository, revision: str) -> list[tuple[str, str, str]]:
-    """Return (`<collection>/<patient>`, patient_id, case) of the index at a git revision."""
-    names = repository.git("ls-tree", "--name-only", revision, "data/index/", check=False).splitlines()
-    rows = []
-    for name in names:
-        if name.endswith(".tsv") and not name.endswith(".excluded.tsv"):
-            text = repository.git("show", f"{revision}:{name}")
-            rows += parse_tsv(text, f"{revision}:{name}", ("case", "patient", "patient_id", "collection"))
-    return sorted({(f"{row['collection']}/{row['patient']}", row["patient_id"], row["case"]) for row in rows})
 
 
 def list_reruns(lineage: list[Row], changed: Sequence[str]) -> list[Row]:

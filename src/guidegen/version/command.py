@@ -18,6 +18,9 @@ versions = typer.Typer(
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
+    from guidegen.version import audit_command
+
+    audit_command.register(versions)
     app.add_typer(versions, name="version")
 
 

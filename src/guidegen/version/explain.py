@@ -118,7 +118,9 @@ class Explanation:
         for collection, entries in sorted(found.items()):
             patients = len({node.patient for node in entries})
             licences = ", ".join(sorted({str(node.facts.get("licence", "")) for node in entries}))
-            dois = ", ".join(sorted({f"https://doi.org/{node.facts['doi']}" for node in entries if "doi" in node.facts}))
+            dois = ", ".join(
+                sorted({f"https://doi.org/{node.facts['doi']}" for node in entries if "doi" in node.facts})
+            )
             branch.add(f"{collection}: {patients} patient(s), {len(entries)} series, {licences}, {dois or 'no DOI'}")
 
 

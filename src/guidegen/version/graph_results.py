@@ -66,9 +66,7 @@ def _add_stage(study: Study, graph: StudyGraph, stage: str, origins: list[str]) 
         return
     weights, others = [n for n in files if n in WEIGHTS], [n for n in files if n not in WEIGHTS]
     cases = len({key.partition("#")[2] for key in origins if key.startswith(ARRAYS)})
-    model = Node(
-        f"{manifest}#model", "model", _gather(files, weights), facts={"stage": stage, "training_cases": cases}
-    )
+    model = Node(f"{manifest}#model", "model", _gather(files, weights), facts={"stage": stage, "training_cases": cases})
     graph.add(model, origins)
     held_out = _read_held_out(study, stage)
     tested = [f"{ARRAYS}#{case}" for case in held_out]

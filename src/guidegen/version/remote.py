@@ -15,6 +15,7 @@ from guidegen.errors import GuideGenError
 from guidegen.progress import track_progress
 from guidegen.study import Study
 from guidegen.version.inventory import take_inventory
+from guidegen.version.patients import list_withdrawn_at
 from guidegen.version.repository import REMOTE_NAME, Repository, hold_repository, set_remote
 
 BATCH = 64
@@ -32,17 +33,17 @@ def push_bulk(repository: Repository, revisions: Sequence[str] = ()) -> int:
     Raises:
         GuideGenError: the remote cannot be reached, an object is not in the cache either, or did not arrive.
     """
-    with _open_stores(repository.root) as (cache, remote):
+    with open_stores(repository.root) as (cache, remote):
         folders = _list_folders(repository, revisions)
         names = _list_objects(cache, folders)
-        lacking = _find_missing(remote, names)
-        lost = _find_missing(cache, lacking)
+        lacking = find_missing(remote, names)
+        lost = find_missing(cache, lacking)
         if lost:
             raise GuideGenError(f"{repository.root}: not in DVC's cache, nor at the remote: {_tell(lost, names)}")
         # Contents go first, so that a directory object at the remote means that all of it is there.
         lacking.sort(key=lambda oid: oid.endswith(DIRECTORY))
-        _copy(cache, remote, lacking, "push")
-        absent = _find_missing(remote, names)
+        copy_objects(cache, remote, lacking, "push")
+        absent = find_missing(remote, names)
         if absent:
             raise GuideGenError(f"{repository.root}: not at the remote after the push: {_tell(absent, names)}")
         return len(lacking)
@@ -54,16 +55,16 @@ def fetch_bulk(repository: Repository) -> int:
     Raises:
         GuideGenError: the remote cannot be reached, or an object there is missing or not what its name says.
     """
-    with _open_stores(repository.root) as (cache, remote):
+    with open_stores(repository.root) as (cache, remote):
         folders = _list_folders(repository, ())
         copied = 0
         for names in ({oid: oid for oid in folders}, None):
             wanted = _list_objects(cache, folders) if names is None else names
-            lacking = _find_missing(cache, wanted)
-            there = set(lacking) - set(_find_missing(remote, lacking))
-            _copy(remote, cache, sorted(there), "fetch", verify=True)
+            lacking = find_missing(cache, wanted)
+            there = set(lacking) - set(find_missing(remote, lacking))
+            copy_objects(remote, cache, sorted(there), "fetch", verify=True)
             copied += len(there)
-            absent = _find_missing(cache, lacking)
+            absent = find_missing(cache, lacking)
             if absent:
                 raise GuideGenError(f"{repository.root}: missing or corrupted at the remote: {_tell(absent, wanted)}")
         return copied
@@ -76,7 +77,7 @@ def require_cached(repository: Repository) -> None:
     with Repo(str(repository.root)) as repo:
         cache = repo.cache.local
         folders = _list_folders(repository, ())
-        absent = _find_missing(cache, folders) or _find_missing(cache, _list_objects(cache, folders))
+        absent = find_missing(cache, folders) or find_missing(cache, _list_objects(cache, folders))
     if absent:
         raise GuideGenError(
             f"{repository.root}: {len(absent)} bulk object(s) of this run are not in the cache of this folder, and the "
@@ -85,26 +86,30 @@ def require_cached(repository: Repository) -> None:
 
 
 def push_runs(study: Study) -> str:
-    """Push the bulk of all committed runs; return what was done. Raises GuideGenError where no remote is configured."""
+    """Push the bulk of all committed runs, but not of those that hold a withdrawn patient; return what was done.
+
+    Raises:
+        GuideGenError: no remote is configured, or an object cannot be pushed.
+    """
     with hold_repository(study.root) as repository:
         if not set_remote(repository, study.config.version):
             path = study.root / "config" / "config.yaml"
             raise GuideGenError(f"{path}: version.remote is empty; name a folder or an s3:// URL")
-        tags = repository.list_tags()
+        tags = [tag for tag in repository.list_tags() if not list_withdrawn_at(repository, tag)]
         copied = push_bulk(repository, tags) if tags else 0
         return f"{len(tags)} run(s) are at {study.config.version.remote}, {copied} object(s) were missing there"
 
 
 @contextmanager
-def _open_stores(root: Path) -> Iterator[tuple[Any, Any]]:
-    """Yield DVC's local cache and the remote, and translate what goes wrong."""
+def open_stores(root: Path, *, remote: bool = True) -> Iterator[tuple[Any, Any]]:
+    """Yield DVC's local cache and the remote that `set_remote` named (None where not wanted); translate what fails."""
     from botocore.exceptions import BotoCoreError
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     try:
         with Repo(str(root)) as repo:
-            yield repo.cache.local, repo.cloud.get_remote_odb(REMOTE_NAME)
+            yield repo.cache.local, repo.cloud.get_remote_odb(REMOTE_NAME) if remote else None
     except (OSError, BotoCoreError, DvcException) as error:
         raise GuideGenError(
             f"{root}: the remote does not answer as it should: {type(error).__name__}: {error}"
@@ -133,12 +138,14 @@ def _list_objects(cache: Any, folders: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def _find_missing(store: Any, oids: Sequence[str] | dict[str, str]) -> list[str]:
+def find_missing(store: Any, oids: Sequence[str] | dict[str, str]) -> list[str]:
+    """Return those of the objects that a store does not have."""
     present = set(store.oids_exist(list(oids))) if oids else set()
     return [oid for oid in oids if oid not in present]
 
 
-def _copy(source: Any, target: Any, oids: Sequence[str], title: str, *, verify: bool = False) -> None:
+def copy_objects(source: Any, target: Any, oids: Sequence[str], title: str, *, verify: bool = False) -> None:
+    """Copy objects from one store to another; with `verify` each is hashed on arrival."""
     if not oids:
         return
     with track_progress(title, len(oids), "objects") as advance:

@@ -157,11 +157,11 @@ def set_remote(repository: Repository, settings: VersionSettings) -> bool:
     return True
 
 
-def commit_staged(repository: Repository, message: str) -> None:
-    """Commit what is staged, under a stand-in name where the user has told git none."""
+def commit_staged(repository: Repository, message: str, paths: Sequence[str] = ()) -> None:
+    """Commit what is staged, of the given paths only where there are any; under a stand-in name if git knows none."""
     known = repository.succeeds("var", "GIT_COMMITTER_IDENT")
     identity = () if known else ("-c", "user.name=guidegen", "-c", "user.email=guidegen@localhost")
-    repository.git(*identity, "commit", "--quiet", "--file=-", stdin=message)
+    repository.git(*identity, "commit", "--quiet", "--file=-", "--", *paths, stdin=message)
 
 
 def tag_head(repository: Repository, name: str, message: str) -> None:

@@ -13,6 +13,7 @@ from guidegen.study import STATE_FOLDER, Study
 from guidegen.version.commit import VERSIONED
 from guidegen.version.findings import Verification, describe_errors
 from guidegen.version.inventory import PROVENANCE, take_inventory
+from guidegen.version.patients import list_withdrawn_at
 from guidegen.version.remote import fetch_bulk, require_cached
 from guidegen.version.repository import Repository, hold_repository, is_repository, refuse_running, set_remote
 from guidegen.version.snakemake_metadata import restore_metadata
@@ -36,13 +37,14 @@ def restore_run(root: Path, name: str, *, force: bool = False) -> RestoredRun:
         force: give up changes that are in no commit.
 
     Raises:
-        GuideGenError: no such run, or changes would be lost.
+        GuideGenError: no such run, changes would be lost, or it holds a patient whose consent was withdrawn.
         VerificationFailed: what came back is not what the manifests say.
     """
     if not is_repository(root):
         raise GuideGenError(f"{root}: no committed study here; `git clone` one")
     with hold_repository(root) as repository, refuse_running(root):
         tag = repository.resolve_tag(name)
+        _refuse_withdrawn(repository, tag)
         unfinished = root / STATE_FOLDER / "restoring.json"
         if not unfinished.is_file():
             if not force:
@@ -62,6 +64,21 @@ def restore_run(root: Path, name: str, *, force: bool = False) -> RestoredRun:
         if verification.errors:
             raise VerificationFailed(describe_errors(verification))
         return RestoredRun(tag, verification)
+
+
+def _refuse_withdrawn(repository: Repository, tag: str) -> None:
+    withdrawn = list_withdrawn_at(repository, tag)
+    if withdrawn:
+        listing = "\n".join(
+            f"  {row['collection']}/{row['patient']}, on {row['date']}"
+            + (f": {row['reason']}" if row["reason"] else "")
+            for row in withdrawn
+        )
+        raise GuideGenError(
+            f"{repository.root}: {tag} is not restored, it holds patients whose consent was withdrawn:\n{listing}\n"
+            f"Its models and figures learned from them. Restore a run made since, or run its config again: "
+            f"`git checkout {tag} -- config/config.yaml`. Its small tables can be read: `git show {tag}:results/…`"
+        )
 
 
 def _refuse_changes(repository: Repository) -> None:
