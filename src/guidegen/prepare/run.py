@@ -28,7 +28,7 @@ def prepare_cohort(study: Study) -> list[dict[str, Any]]:
     if not usable:
         reasons = sorted({candidate.reason for candidate in candidates})[:5]
         raise GuideGenError(f"{study.root}: none of {len(candidates)} cases is usable: {'; '.join(reasons)}")
-    arrays = {row["case"]: row for row in _make_all_arrays(study, usable)}
+    arrays = {row["case"]: row for row in make_all_arrays(study, usable)}
     splits = _update_splits(study, [c for c in usable if arrays[c.case]["status"] == "ok"])
     rows = [_describe(candidate, arrays.get(candidate.case), splits) for candidate in candidates]
     kept = {row["case"] for row in rows if row["status"] == "ok"}
@@ -37,7 +37,8 @@ def prepare_cohort(study: Study) -> list[dict[str, Any]]:
     return rows
 
 
-def _make_all_arrays(study: Study, candidates: Iterable[Candidate]) -> list[dict[str, str]]:
+def make_all_arrays(study: Study, candidates: Iterable[Candidate]) -> list[dict[str, str]]:
+    """Cut and resample the volumes of the candidates into `data/cohort/arrays`; return the manifest's rows."""
     grid, classes = study.config.prepare.grid, len(study.labels)
     items = []
     for candidate in candidates:
