@@ -107,7 +107,7 @@ def test_stacked_phases_that_nothing_tells_apart_are_excluded() -> None:
     datasets = join(make_ct(), make_ct(hu=make_pattern(12) + 60))
     for number, ds in enumerate(datasets):
         ds.AcquisitionNumber, ds.AcquisitionTime = 1 + number % 5, f"1015{number:02d}"
-    with pytest.raises(ItemExcluded, match="stacked_volumes: .* no attribute tells volumes apart"):
+    with pytest.raises(ItemExcluded, match=r"stacked_volumes: .* no attribute tells volumes apart"):
         check(datasets, REPAIRING)
 
 
