@@ -41,6 +41,9 @@ class UnreachableError(ServiceError):
     """No connection was made at all."""
 
 
+Kinds = type[ServiceError] | tuple[type[ServiceError], ...]
+
+
 def ask_service(
     method: str,
     url: str,
@@ -69,6 +72,15 @@ def ask_service(
         ServiceError: refused, or still failing at the last attempt; says what the service answered.
     """
     kinds = (TemporaryError, UnreachableError) if retry_unreachable else TemporaryError
+    return repeat(lambda: _send(method, url, take, options), attempts, kinds)
+
+
+def repeat(work: Callable[[], T], attempts: int, kinds: Kinds = TemporaryError) -> T:
+    """Do `work`, again after each error of `kinds`, with pauses as `ask_service` makes them.
+
+    Raises:
+        ServiceError: the last attempt failed, too.
+    """
     retrying = Retrying(
         stop=stop_after_attempt(attempts),
         retry=retry_if_exception_type(kinds),
@@ -77,7 +89,7 @@ def ask_service(
         reraise=True,
     )
     try:
-        return retrying(_send, method, url, take, options)
+        return retrying(work)
     except TemporaryError as error:
         raise ServiceError(f"{error} ({attempts} attempts)") from None
 

@@ -21,6 +21,7 @@ class Fault:
 
     `status`: this status code instead of the reply. `cut`: the connection is reset after this share of the body.
     `short`: the body ends after this share, and the connection is closed in order. `trickle_s`: pause after each byte.
+    `alter`: one bit of the last byte is another.
     """
 
     times: int = 1
@@ -28,6 +29,7 @@ class Fault:
     cut: float | None = None
     short: float | None = None
     trickle_s: float = 0.0
+    alter: bool = False
     matches: Callable[[str], bool] = lambda path: True
 
 
@@ -80,13 +82,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_response(fault.status)
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
-            self.wfile.write(text)
+            self.wfile.write(text if method != "HEAD" else b"")
             return
         upstream = http.client.HTTPConnection(urlsplit(self.proxy.upstream).netloc)
         headers = {key: value for key, value in self.headers.items() if key.lower() not in HOP}
         upstream.request(method, self.path, body, headers)
         reply = upstream.getresponse()
         data = reply.read()
+        if fault and fault.alter:
+            data = data[:-1] + bytes([data[-1] ^ 1])
         length = reply.headers.get("Content-Length")
         self.send_response(reply.status)
         for key, value in reply.headers.items():

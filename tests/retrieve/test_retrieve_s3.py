@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
-from botocore.client import Config
-from hand_made_ct import make_ct, to_bytes
-from moto.server import ThreadedMotoServer
+from faulty_proxy import Fault, FaultyProxy
+from hand_made_ct import to_bytes
+from s3_bucket import LOCATION, Bucket, serve_s3
 from small_study import make_study
 
+from guidegen import services
 from guidegen.errors import ItemError
 from guidegen.index.build import INDEX_COLUMNS
 from guidegen.manifest import Item
@@ -19,46 +19,16 @@ from guidegen.retrieve.shards import Retrieval, find_collection, retrieve_series
 from guidegen.retrieve.tarball import read_tar
 from guidegen.tables import write_tsv
 
-BUCKET = "idc-open-data"
-SERIES = "0f0f0f0f-1111-2222-3333-444444444444"
-LOCATION = f"s3://{BUCKET}/{SERIES}/"
-
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with serve_s3() as url:
+        yield url
 
 
-class Bucket:
-    """One series in a bucket that anyone may read."""
-
-    def __init__(self, url: str) -> None:
-        config = Config(retries={"max_attempts": 1})
-        keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x", "region_name": "us-east-1"}
-        self.client = boto3.client("s3", endpoint_url=url, config=config, **keys)
-        self.client.create_bucket(Bucket=BUCKET, ACL="public-read")
-        self.datasets = make_ct(12)
-        self.files = {f"{n:08x}-0000-4000-8000-000000000000.dcm": to_bytes(ds) for n, ds in enumerate(self.datasets)}
-        for name in [entry["Key"] for entry in self.client.list_objects_v2(Bucket=BUCKET).get("Contents", [])]:
-            self.client.delete_object(Bucket=BUCKET, Key=name)
-        for name, data in self.files.items():
-            self.put(name, data)
-
-    def put(self, name: str, data: bytes, acl: str = "public-read") -> None:
-        self.client.put_object(Bucket=BUCKET, Key=f"{SERIES}/{name}", Body=data, ACL=acl)
-
-    def delete(self, name: str) -> None:
-        self.client.delete_object(Bucket=BUCKET, Key=f"{SERIES}/{name}")
-
-    def index_row(self, case: str = "tcga_read__P-1__00000000") -> dict[str, str]:
-        row = dict.fromkeys(INDEX_COLUMNS, "") | {"case": case, "patient": "P-1", "patient_id": "P-1", "role": "ct"}
-        row |= {"collection": "tcga_read", "format": "dicom", "modality": "CT", "shard": "s000", "location": LOCATION}
-        row |= {"series_uid": str(self.datasets[0].SeriesInstanceUID), "instances": str(len(self.files))}
-        return row | {"bytes": str(sum(map(len, self.files.values())))}
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "FIRST_PAUSE_S", 0.01)
 
 
 @pytest.fixture
@@ -151,9 +121,62 @@ def test_empty_prefix(bucket: Bucket, settings: RetrieveSettings, tmp_path: Path
 def test_refused_connection(bucket: Bucket, settings: RetrieveSettings, tmp_path: Path) -> None:
     nowhere = settings.model_copy(update={"endpoint_url": "http://127.0.0.1:9"})
     status, reason = retrieve(bucket, nowhere, tmp_path)
-    assert (status, "not downloaded after 1 attempts" in reason) == ("failed", True)
+    assert (status, "dial tcp" in reason) == ("failed", True)
 
 
 def test_location_that_is_no_series(settings: RetrieveSettings, tmp_path: Path) -> None:
     with pytest.raises(ItemError, match="is no series in the IDC"):
         download_series("s3://idc-open-data/../x/", 1, tmp_path, settings)
+
+
+@pytest.fixture
+def proxy(server: str) -> Iterator[FaultyProxy]:
+    proxy = FaultyProxy(server)
+    running = proxy.serve()
+    yield proxy
+    running.shutdown()
+
+
+def is_object(path: str) -> bool:
+    return path.split("?")[0].endswith(".dcm")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"status": 500}, {"status": 503}, {"cut": 0.6}, {"cut": 0.0}, {"short": 0.6}, {"alter": True}],
+    ids=str,
+)
+def test_fault_that_passes_is_survived(
+    bucket: Bucket, settings: RetrieveSettings, proxy: FaultyProxy, tmp_path: Path, fault: dict
+) -> None:
+    proxy.faults.append(Fault(times=2, matches=is_object, **fault))
+    through = settings.model_copy(update={"endpoint_url": proxy.url, "attempts": 3})
+    assert retrieve(bucket, through, tmp_path) == ("ok", "")
+    stored = [data for _, data in read_tar(tmp_path / "work" / "tcga_read__P-1__00000000.tar")]
+    assert stored == [to_bytes(ds) for ds in bucket.datasets]
+    assert proxy.faults[0].times == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"status": 403}, "403"),
+        ({"alter": True}, "not what their MD5 says"),
+        ({"short": 0.6}, "not what their MD5 says"),
+        ({"cut": 0.6}, "s3://idc-open-data/"),
+        ({"trickle_s": 0.05}, "no end after 1.2 s"),
+    ],
+    ids=str,
+)
+def test_fault_that_stays_is_a_failed_row(
+    bucket: Bucket, settings: RetrieveSettings, proxy: FaultyProxy, tmp_path: Path, fault: dict, reason: str
+) -> None:
+    name = sorted(bucket.files)[4]
+    proxy.faults.append(Fault(times=999, matches=lambda path: name in path, **fault))
+    limit = 0.02 if "trickle_s" in fault else 1
+    through = settings.model_copy(update={"endpoint_url": proxy.url, "timeout_minutes": limit})
+    status, found = retrieve(bucket, through, tmp_path)
+    assert (status, reason in found) == ("failed", True), found
+    assert not list((tmp_path / "work").iterdir())
+    proxy.faults.clear()
+    assert retrieve(bucket, settings, tmp_path) == ("ok", ""), "and the rest is fetched at the next run"
