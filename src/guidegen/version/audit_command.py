@@ -1,4 +1,4 @@
-"""`guidegen version explain | affected | withdraw`: where data comes from, and where it went."""
+"""`guidegen version explain | affected | withdraw | repair`: where data comes from, where it went, setting it right."""
 
 import json
 from pathlib import Path
@@ -13,6 +13,7 @@ def register(versions: typer.Typer) -> None:
     versions.command("explain")(explain)
     versions.command("affected")(affected)
     versions.command("withdraw")(withdraw)
+    versions.command("repair")(repair)
 
 
 def explain(
@@ -88,3 +89,24 @@ def withdraw(
         raise typer.Exit(1)
     done = withdraw_patient(opened, patient, reason)
     typer.echo(f"{', '.join(done.owners)}: withdrawn. Next: `guidegen run`, then `guidegen version commit`")
+
+
+def repair(
+    study: Path = STUDY,
+    remote: bool = typer.Option(False, "--remote", help="Heal the objects at the remote, too."),
+) -> None:
+    """Set aside what `verify` condemned, so that the next run makes it again; nothing is deleted.
+
+    Files and tables move to `.guidegen/orphans/repair/`; index, splits, lineage and DVC's pointers come back from the
+    last commit. Exit code 1 where something is left that needs a person.
+
+    Example: `guidegen version repair && guidegen run && guidegen version verify`
+    """
+    from guidegen.study import Study
+    from guidegen.version.repair import repair_study
+    from guidegen.version.verify import verify_study
+
+    opened = Study.load(study)
+    done = repair_study(opened, verify_study(opened, remote=remote))
+    typer.echo(done.describe())
+    raise typer.Exit(1 if done.left else 0)

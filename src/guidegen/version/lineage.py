@@ -3,15 +3,14 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from guidegen.atomic import hash_file, write_text
 from guidegen.errors import GuideGenError
 from guidegen.version.findings import Finding
 from guidegen.version.inventory import PROVENANCE, Inventory
+from guidegen.version.jobs import Row, check_jobs, name_job
 
 LINEAGE = PROVENANCE / "lineage.jsonl"
-Row = dict[str, Any]
 
 
 def read_lineage(root: Path) -> list[Row]:
@@ -52,29 +51,28 @@ def find_makers(rows: list[Row]) -> dict[str, list[Row]]:
 
 
 def check_lineage(root: Path, inventory: Inventory) -> Iterator[Finding]:
-    """Yield where tables and manifests on disk are not what the last job that made them recorded."""
+    """Yield where tables and manifests on disk are not what the last job that made them recorded, or were made of
+    others than lie there, and jobs whose times cannot be.
+    """
     try:
         rows = read_lineage(root)
     except GuideGenError as error:
         yield Finding("lineage", LINEAGE.as_posix(), str(error))
         return
     makers = find_makers(rows)
+    yield from check_jobs(root, {path: made_by[-1] for path, made_by in makers.items()})
     for path, made_by in sorted(makers.items()):
         last, file = made_by[-1], root / path
         if not file.is_file():
-            yield Finding("missing", path, f"made by {_name_job(last)}, not there any more")
+            yield Finding("missing", path, f"made by {name_job(last)}, not there any more")
         elif (found := hash_file(file)) != last["outputs"][path]:
             earlier = [row for row in made_by if row["outputs"][path] == found]
-            hint = f"; it is what {_name_job(earlier[-1])} made" if earlier else ""
-            yield Finding("altered", path, f"not what {_name_job(last)} made{hint}")
+            hint = f"; it is what {name_job(earlier[-1])} made" if earlier else ""
+            yield Finding("altered", path, f"not what {name_job(last)} made{hint}")
     for manifest in inventory.manifests:
         name = manifest.relative_to(root).as_posix()
         if name not in makers:
             yield Finding("lineage", name, "no lineage row names this manifest as its output", warning=True)
-
-
-def _name_job(row: Row) -> str:
-    return f"{row['run']}/{row['file'].removesuffix('.json')}"
 
 
 def _parse_row(text: str, place: str, **added: str) -> Row:

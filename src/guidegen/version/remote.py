@@ -126,6 +126,11 @@ def _list_folders(repository: Repository, revisions: Sequence[str]) -> list[str]
     return sorted({oid for text in texts for oid in re.findall(DIRECTORY_OBJECT, text)})
 
 
+def list_pointed(repository: Repository, cache: Any) -> dict[str, str]:
+    """Map every object of the pointers on disk to a name that people know."""
+    return _list_objects(cache, _list_folders(repository, ()))
+
+
 def _list_objects(cache: Any, folders: Sequence[str]) -> dict[str, str]:
     """Map every object of the given directory objects, themselves included, to a name that people know."""
     names = {oid: oid for oid in folders}

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from guidegen.errors import GuideGenError
+from guidegen.export.licences import is_releasable
 from guidegen.study import Study
 from guidegen.tables import read_tsv
 from guidegen.version.findings import Finding
@@ -23,6 +24,7 @@ def check_tracing(study: Study) -> Iterator[Finding]:
         for phase in BY_SHARD:
             yield from _check_shards(study, phase, collection, rows)
     yield from _check_licences(index)
+    yield from _check_release(index)
     yield from _check_cohort(study, index)
 
 
@@ -70,6 +72,15 @@ def _check_licences(index: dict[str, list[dict[str, str]]]) -> Iterator[Finding]
             if not row["licence"]:
                 name = f"data/index/{collection}.tsv"
                 yield Finding("licence", name, f"{row['case']}: series {row['series_uid']} has none")
+
+
+def _check_release(index: dict[str, list[dict[str, str]]]) -> Iterator[Finding]:
+    """To be known, not wrong: what may be studied may not always be released; `export` refuses then."""
+    for collection, rows in index.items():
+        forbidding = sorted({row["licence"] for row in rows if row["licence"] and not is_releasable(row["licence"])})
+        if forbidding:
+            told = f"licence '{', '.join(forbidding)}': no set that was made from this collection may be released"
+            yield Finding("licence", f"data/index/{collection}.tsv", told, warning=True)
 
 
 def _check_cohort(study: Study, index: dict[str, list[dict[str, str]]]) -> Iterator[Finding]:
