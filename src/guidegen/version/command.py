@@ -43,6 +43,7 @@ def commit(
     allow_dirty: bool = typer.Option(
         False, "--allow-dirty", help="Commit although the code had uncommitted changes; the tag says so for ever."
     ),
+    sign: bool = typer.Option(False, "--sign", help="Sign the tag with the key that git is set up with (SSH or GPG)."),
 ) -> None:
     """Give the study as it is a name.
 
@@ -50,12 +51,15 @@ def commit(
     (`version.remote` in the config), which is asked whether all arrived; lineage is gathered; config, manifests, tables
     and pointers go to git; the tag `run/<day>-<content>` is set. It may be interrupted at any point: call it again.
 
+    With `--sign` the tag is signed (git's `gpg.format` and `user.signingkey`), at once or when called again later;
+    `guidegen version verify` checks it against `gpg.ssh.allowedSignersFile` or your GPG keys.
+
     Example: `guidegen version commit --study studies/demo -m "first complete run"`
     """
     from guidegen.study import Study
     from guidegen.version.commit import commit_run
 
-    run = commit_run(Study.load(study), allow_dirty=allow_dirty, message=message)
+    run = commit_run(Study.load(study), allow_dirty=allow_dirty, message=message, sign=sign)
     checked = run.verification
     typer.echo(
         f"{run.tag} {'committed' if run.new else 'was committed already'}: {checked.manifests} manifests, "
@@ -68,19 +72,32 @@ def commit(
 def verify(
     study: Path = STUDY,
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON on standard output."),
+    remote: bool = typer.Option(False, "--remote", help="Read and hash every object at the remote, too."),
+    sample: int = typer.Option(0, "--sample", min=0, metavar="N", help="Make N random items again and compare them."),
+    page: Path | None = typer.Option(None, "--page", metavar="FILE", help="Write the result as an HTML page."),
     workers: int = typer.Option(0, "--workers", help="Threads that read and hash; 0 takes one per CPU."),
 ) -> None:
     """Compare every file with its manifest, and every row with where it comes from. Exit code 1 if anything is wrong.
 
     Named are files that are missing, altered, or that no manifest explains; rows that cannot be traced to the frozen
-    index; patients that are in two splits; sources without a licence; tables that are not what the last job made.
+    index; patients in two splits, or in another than before; sources without a licence; tables that are not what the
+    last job made, or that were made from others than lie there; times that cannot be; DVC's pointers that do not fit;
+    signatures of tags. `--sample` runs convert, mask, pair, prepare and synthesize again on cases drawn at random:
+    these run on the CPU, where every byte must be equal.
 
-    Example: `guidegen version verify --study studies/demo --json | jq .findings`
+    Examples: `guidegen version verify --study studies/demo --json | jq .findings`
+
+    `guidegen version verify --sample 20 --remote --page verification.html`
     """
     from guidegen.study import Study
     from guidegen.version.verify import verify_study
 
-    result = verify_study(Study.load(study), workers or None)
+    opened = Study.load(study)
+    result = verify_study(opened, workers or None, remote=remote, sample=sample)
+    if page:
+        from guidegen.version.page import write_verification
+
+        write_verification(page, opened, result)
     if as_json:
         typer.echo(json.dumps(result.as_json(), indent=1))
     else:

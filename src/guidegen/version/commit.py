@@ -22,6 +22,7 @@ from guidegen.version.inventory import Inventory, take_inventory
 from guidegen.version.lineage import Row, find_makers, read_lineage, write_lineage
 from guidegen.version.remote import push_bulk
 from guidegen.version.repository import Repository, commit_staged, hold_repository, refuse_running, set_remote, tag_head
+from guidegen.version.signing import is_signed, require_signing_key
 from guidegen.version.snakemake_metadata import save_metadata
 from guidegen.version.verify import verify_study
 
@@ -44,19 +45,22 @@ class CommittedRun:
     verification: Verification
 
 
-def commit_run(study: Study, *, allow_dirty: bool = False, message: str = "") -> CommittedRun:
+def commit_run(study: Study, *, allow_dirty: bool = False, message: str = "", sign: bool = False) -> CommittedRun:
     """Verify, store, push, commit and tag the study as it is; may be killed at any point and called again.
 
     Args:
         study: the study; its folder becomes a repository if it is none yet.
         allow_dirty: commit although the code had uncommitted changes; the tag then says so for ever.
         message: what the user wants to say about the run.
+        sign: sign the tag with the user's git key; a run that was committed without gets its signature then.
 
     Raises:
-        GuideGenError: the code is dirty, or git or DVC failed.
+        GuideGenError: the code is dirty, git has no key to sign with, or git or DVC failed.
         VerificationFailed: something on disk is not what manifests, index or lineage say.
     """
     with hold_repository(study.root) as repository, refuse_running(study.root):
+        if sign:
+            require_signing_key(repository)
         lineage = read_lineage(study.root)
         dirt = _find_dirt(lineage)
         if dirt and not allow_dirty:
@@ -65,7 +69,7 @@ def commit_run(study: Study, *, allow_dirty: bool = False, message: str = "") ->
                 + "\n  ".join(dirt[:5])
                 + "\nCommit the code and run again, or pass --allow-dirty; the tag will say so for ever."
             )
-        verification = verify_study(study)
+        verification = verify_study(study, pointers=False)
         if verification.errors:
             raise VerificationFailed(describe_errors(verification))
         with track_progress("commit", 4, "steps") as advance:
@@ -82,7 +86,8 @@ def commit_run(study: Study, *, allow_dirty: bool = False, message: str = "") ->
             content = hash_content(study, tables)
             new_commit = _commit_tables(repository, content, message)
             advance(1, "committed to git")
-            tag, new_tag = _tag_run(repository, content, _describe_run(study, content, verification, dirt, message))
+            description = _describe_run(study, content, verification, dirt, message)
+            tag, new_tag = _tag_run(repository, content, description, sign=sign)
             advance(1, tag)
         (study.root / STATE_FOLDER / "run_id").unlink(missing_ok=True)
         commit = repository.git("rev-parse", "HEAD").strip()
@@ -155,17 +160,20 @@ def _commit_tables(repository: Repository, content: str, message: str) -> bool:
     return True
 
 
-def _tag_run(repository: Repository, content: str, description: str) -> tuple[str, bool]:
+def _tag_run(repository: Repository, content: str, description: str, *, sign: bool) -> tuple[str, bool]:
     """Return the run's tag on HEAD and whether it is new; the tag is `run/<UTC day>-<content hash>[.<number>]`."""
     here = [tag for tag in repository.git("tag", "--points-at", "HEAD", "--list", "run/*").split() if content in tag]
     if here:
+        if sign and not is_signed(repository, here[0]):
+            stated = repository.git("for-each-ref", f"refs/tags/{here[0]}", "--format=%(contents)")
+            tag_head(repository, here[0], stated, sign=True)
         return here[0], False
     name = first = f"run/{time.strftime('%Y%m%d', time.gmtime())}-{content}"
     taken, number = set(repository.list_tags()), 1
     while name in taken:
         number += 1
         name = f"{first}.{number}"
-    tag_head(repository, name, f"{name}\n\n{description}")
+    tag_head(repository, name, f"{name}\n\n{description}", sign=sign)
     return name, True
 
 

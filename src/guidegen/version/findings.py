@@ -9,7 +9,9 @@ class Finding:
     """One thing that is not as it should be.
 
     `kind` is one of: `missing`, `altered`, `unexplained` (a file that no manifest names), `manifest` (damaged),
-    `untraced` (a row without its origin, or an origin without its row), `split`, `licence`, `lineage`, `pointer`.
+    `untraced` (a row without its origin, or an origin without its row), `split`, `licence`, `lineage`, `clock` (times
+    that cannot be), `config`, `environment`, `pointer` (of DVC), `remote`, `recomputed` (made again, it differs),
+    `signature`.
     """
 
     kind: str
@@ -17,6 +19,8 @@ class Finding:
     message: str
     warning: bool = False
     """True for what a reader should know but what proves nothing wrong."""
+    case: str = ""
+    """The manifest's case, where one row is meant; of `remote`, the object."""
 
 
 @dataclass
@@ -27,6 +31,10 @@ class Verification:
     files: int = 0
     bytes: int = 0
     findings: list[Finding] = field(default_factory=list)
+    recomputed: list[str] = field(default_factory=list)
+    """Items that were made again and compared."""
+    remote: bool = False
+    """Whether the objects at the remote were read and hashed."""
 
     @property
     def errors(self) -> list[Finding]:
@@ -40,6 +48,8 @@ class Verification:
             "manifests": self.manifests,
             "files": self.files,
             "bytes": self.bytes,
+            "recomputed": self.recomputed,
+            "remote": self.remote,
             "findings": [asdict(finding) for finding in self.findings],
         }
 

@@ -12,7 +12,11 @@ from guidegen.errors import GuideGenError
 from guidegen.tables import parse_tsv
 from guidegen.version.inventory import PROVENANCE
 from guidegen.version.repository import Repository, is_repository
+from guidegen.version.signing import is_signed
 
+PARTS = ("code", "environment", "config", "patients", "labels", "figures", "items")
+SHOWN = 25
+LABEL_TABLES = ("config/labels.tsv", "config/source_labels.tsv")
 FIELDS = ("Study", "Seed", "Code", "Dirty", "Content", "Config", "Manifests", "Files", "Bytes")
 
 
@@ -25,16 +29,20 @@ class Run:
     commit: str
     fields: Mapping[str, str]
     """What the tag's message states: code, content, files, bytes, …"""
+    signed: bool = False
+    """Whether the tag carries a signature; `guidegen version verify` tells whether it is good."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the run as plain data."""
-        return {"tag": self.tag, "date": self.date, "commit": self.commit, **self.fields}
+        return {"tag": self.tag, "date": self.date, "commit": self.commit, "signed": self.signed, **self.fields}
 
     def describe(self) -> str:
         """Return the run as one line."""
         size = int(self.fields.get("Bytes", "0")) / 1e6
         dirty = "  FROM UNCOMMITTED CODE" if self.fields.get("Dirty") == "yes" else ""
-        return f"{self.tag}  {self.date}  {self.fields.get('Files', '?')} files  {size:.1f} MB  code {self.code}{dirty}"
+        signed = "  signed" if self.signed else ""
+        files = self.fields.get("Files", "?")
+        return f"{self.tag}  {self.date}  {files} files  {size:.1f} MB  code {self.code}{signed}{dirty}"
 
     @property
     def code(self) -> str:
@@ -44,27 +52,36 @@ class Run:
 
 @dataclass
 class Changes:
-    """What changed from one run to another; each part maps a name to what was and what is."""
+    """What changed from one run to another; each part maps a name to what was and what is (None: not there)."""
 
     first: str
     second: str
     code: dict[str, Any] = field(default_factory=dict)
+    """Commit of the code, and hash of each phase's modules."""
     environment: dict[str, Any] = field(default_factory=dict)
+    """Python and the hash of all installed packages, by phase."""
     config: dict[str, Any] = field(default_factory=dict)
     patients: dict[str, Any] = field(default_factory=dict)
+    """Split of each patient of the cohort (or why it is not in one): who came, went or moved."""
+    labels: dict[str, Any] = field(default_factory=dict)
+    """Classes of the label tables, and label maps by case."""
     items: dict[str, Any] = field(default_factory=dict)
+    """Rows of all other manifests: status and hashes."""
     figures: dict[str, Any] = field(default_factory=dict)
+    """Every number of the evaluation."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the changes as plain data."""
         return asdict(self)
 
     def describe(self) -> str:
-        """Return the changes as text for people."""
+        """Return the changes as text for people, at most `SHOWN` of each part."""
         lines = [f"{self.first} → {self.second}"]
-        for title in ("code", "environment", "config", "patients", "items", "figures"):
+        for title in PARTS:
             part = getattr(self, title)
-            lines += [f"{title}:"] + [f"  {name}: {_show(change)}" for name, change in part.items()] if part else []
+            told = [f"  {name}: {_show(change)}" for name, change in part.items()]
+            more = [f"  … and {len(told) - SHOWN} more (--json has all)"] if len(told) > SHOWN else []
+            lines += [f"{title} ({len(told)}):", *told[:SHOWN], *more] if told else []
         return "\n".join(lines if len(lines) > 1 else [*lines, "no difference"])
 
 
@@ -77,7 +94,8 @@ def list_runs(root: Path) -> list[Run]:
         date, *message = text.splitlines()
         pairs = [line.split(": ", 1) for line in message if ": " in line]
         fields = {name: value for name, value in pairs if name in FIELDS}
-        runs.append(Run(tag, date, repository.git("rev-parse", f"{tag}^{{commit}}").strip(), fields))
+        commit = repository.git("rev-parse", f"{tag}^{{commit}}").strip()
+        runs.append(Run(tag, date, commit, fields, is_signed(repository, tag)))
     return runs
 
 
@@ -93,8 +111,11 @@ def compare_runs(root: Path, first: str, second: str) -> Changes:
     for name in names:
         if name.startswith("results/evaluation/") and name.endswith(".json"):
             changes.figures |= _compare(_read_figures(repository, old, name), _read_figures(repository, new, name))
+        elif name in LABEL_TABLES:
+            changes.labels |= _compare(_read_classes(repository, old, name), _read_classes(repository, new, name))
         elif name.endswith(".tsv") and name.startswith(("data/", "results/")):
-            changes.items |= _compare(_read_items(repository, old, name), _read_items(repository, new, name))
+            part = changes.labels if name.startswith("data/mask/") else changes.items
+            part |= _compare(_read_items(repository, old, name), _read_items(repository, new, name))
     return changes
 
 
@@ -126,12 +147,15 @@ def _read_lineage(repository: Repository, tag: str, *keys: str) -> list[Any]:
 
 
 def _read_codes(repository: Repository, tag: str) -> dict[str, Any]:
-    """Code hash of each phase, of the last job that ran."""
-    return dict(_read_lineage(repository, tag, "phase", "code"))
+    """Commit of the code, and code hash of each phase, of the last job that ran."""
+    commits = _read_lineage(repository, tag, "code_commit")
+    last = {"commit": commits[-1][0]} if commits else {}
+    return last | dict(_read_lineage(repository, tag, "phase", "code"))
 
 
 def _read_environments(repository: Repository, tag: str) -> dict[str, Any]:
-    return {f"{phase}: packages": value for phase, value in _read_lineage(repository, tag, "phase", "environment")}
+    rows = _read_lineage(repository, tag, "phase", "environment", "python")
+    return {phase: f"packages {packages}, Python {python}" for phase, packages, python in rows}
 
 
 def _read_config(repository: Repository, tag: str) -> dict[str, Any]:
@@ -139,9 +163,16 @@ def _read_config(repository: Repository, tag: str) -> dict[str, Any]:
 
 
 def _read_patients(repository: Repository, tag: str) -> dict[str, Any]:
-    """Split of each patient of the cohort."""
     rows = _read_table(repository, tag, "data/cohort/cohort.tsv")
-    return {f"{row['collection']} {row['patient']}": row["split"] for row in rows}
+    return {f"{row['collection']} {row['patient']}": row["split"] or row["status"] for row in rows}
+
+
+def _read_classes(repository: Repository, tag: str, name: str) -> dict[str, Any]:
+    """Rows of a label table by id."""
+    return {
+        f"{name} {row['id']}": " ".join(value for key, value in row.items() if key != "id" and value)
+        for row in _read_table(repository, tag, name)
+    }
 
 
 def _read_items(repository: Repository, tag: str, name: str) -> dict[str, Any]:

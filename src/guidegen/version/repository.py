@@ -53,8 +53,11 @@ class Repository:
 
     def succeeds(self, *arguments: str) -> bool:
         """Tell whether a git command exits with 0."""
-        done = subprocess.run(["git", *arguments], cwd=self.root, capture_output=True, check=False)
-        return done.returncode == 0
+        return self.attempt(*arguments).returncode == 0
+
+    def attempt(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run git in the study; return what it said on both streams and its exit code."""
+        return subprocess.run(["git", *arguments], cwd=self.root, capture_output=True, text=True, check=False)
 
     def dvc(self, *arguments: str) -> str:
         """Run DVC in the study; return its standard output."""
@@ -164,11 +167,12 @@ def commit_staged(repository: Repository, message: str, paths: Sequence[str] = (
     repository.git(*identity, "commit", "--quiet", "--file=-", "--", *paths, stdin=message)
 
 
-def tag_head(repository: Repository, name: str, message: str) -> None:
-    """Put an annotated tag on HEAD."""
+def tag_head(repository: Repository, name: str, message: str, *, sign: bool = False) -> None:
+    """Put an annotated tag on HEAD, signed with the user's key where asked: then it replaces an unsigned one."""
     known = repository.succeeds("var", "GIT_COMMITTER_IDENT")
     identity = () if known else ("-c", "user.name=guidegen", "-c", "user.email=guidegen@localhost")
-    repository.git(*identity, "tag", "--annotate", "--cleanup=verbatim", "--file=-", name, stdin=message)
+    kind = ("--sign", "--force") if sign else ("--annotate",)
+    repository.git(*identity, "tag", *kind, "--cleanup=verbatim", "--file=-", name, stdin=message)
 
 
 def _make_repository(repository: Repository) -> None:

@@ -9,9 +9,14 @@ from guidegen.errors import GuideGenError
 from guidegen.manifest import file_columns
 from guidegen.progress import track_progress
 from guidegen.study import Study
+from guidegen.version.committed import check_committed
 from guidegen.version.findings import Finding, Verification
 from guidegen.version.inventory import BulkFolder, Inventory, hash_files, parse_size, take_inventory
 from guidegen.version.lineage import check_lineage
+from guidegen.version.remote_check import check_remote
+from guidegen.version.repository import Repository, is_repository
+from guidegen.version.sample import recompute_sample
+from guidegen.version.signing import check_signatures
 from guidegen.version.tracing import check_tracing
 
 
@@ -26,12 +31,21 @@ class StatedFile:
     manifest: str
 
 
-def verify_study(study: Study, workers: int | None = None) -> Verification:
-    """Hash all bulk and compare it with the manifests; trace rows to the index; check splits, licences and lineage.
+def verify_study(
+    study: Study, workers: int | None = None, *, pointers: bool = True, remote: bool = False, sample: int = 0
+) -> Verification:
+    """Hash all bulk and compare it with the manifests; trace rows to the index; check splits, licences and lineage, and
+    what may not change since the last commit.
 
     Args:
         study: the study.
         workers: threads that read and hash; default one per CPU.
+        pointers: check DVC's pointers; `commit` does not, because it writes them anew.
+        remote: read and hash the objects at the remote, too.
+        sample: number of items, drawn at random, to make again and compare.
+
+    Raises:
+        GuideGenError: `remote` is asked for and there is none, or it does not answer.
     """
     inventory = take_inventory(study.root)
     result = Verification(manifests=len(inventory.bulk))
@@ -47,6 +61,15 @@ def verify_study(study: Study, workers: int | None = None) -> Verification:
     result.findings += _check_contents(study.root, stated, workers or os.cpu_count() or 1)
     result.findings += check_tracing(study)
     result.findings += check_lineage(study.root, inventory)
+    result.findings += check_committed(study.root, inventory, pointers=pointers)
+    if is_repository(study.root):
+        result.findings += check_signatures(Repository(study.root))
+    if remote:
+        result.remote = True
+        result.findings += check_remote(study, workers or os.cpu_count() or 1)
+    if sample:
+        result.recomputed, differing = recompute_sample(study, sample)
+        result.findings += differing
     result.files = len(stated)
     result.bytes = sum(file.bytes for file in stated.values())
     result.findings.sort(key=lambda finding: (finding.warning, finding.path, finding.kind, finding.message))
@@ -115,9 +138,10 @@ def _check_contents(root: Path, stated: dict[Path, StatedFile], workers: int) ->
                 "missing",
                 name,
                 f"expected {file.bytes} bytes, found {'a link' if path.is_symlink() else 'nothing'} {of}",
+                case=file.case,
             )
         elif (size := path.stat().st_size) != file.bytes:
-            yield Finding("altered", name, f"{size} bytes, the manifest says {file.bytes} {of}")
+            yield Finding("altered", name, f"{size} bytes, the manifest says {file.bytes} {of}", case=file.case)
         else:
             same_size.append(path)
     owners = {file.sha256: file for file in stated.values()}
@@ -127,8 +151,9 @@ def _check_contents(root: Path, stated: dict[Path, StatedFile], workers: int) ->
             advance(1, path.name)
             name, of = _relative(root, path), f"(case {file.case} in {file.manifest})"
             if isinstance(found, OSError):
-                yield Finding("altered", name, f"cannot be read: {found.strerror} {of}")
+                yield Finding("altered", name, f"cannot be read: {found.strerror} {of}", case=file.case)
             elif found != file.sha256:
                 owner = owners.get(found)
                 hint = f", which is that of {_relative(root, owner.path)}" if owner else ""
-                yield Finding("altered", name, f"sha256 is {found}{hint}, the manifest says {file.sha256} {of}")
+                told = f"sha256 is {found}{hint}, the manifest says {file.sha256} {of}"
+                yield Finding("altered", name, told, case=file.case)
