@@ -2,11 +2,8 @@
 
 import csv
 import io
-import json
 import logging
 import re
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from guidegen.ids import clean_patient
 from guidegen.index.pseudonyms import read_private
 from guidegen.index.withdrawn import list_withdrawn
 from guidegen.manifest import Item, Outcome, process_items
+from guidegen.retrieve.gdc import fetch_cases
 from guidegen.study import Collection, Study
 from guidegen.tables import write_tsv
 
@@ -27,19 +25,6 @@ IDENTIFYING = re.compile(
     r"|text|report|accession|institution|hospital|physician|doctor",
     re.I,
 )
-GDC_FIELDS = (
-    *("submitter_id", "project.project_id", "primary_site", "disease_type", "demographic.gender"),
-    *("demographic.age_at_index", "demographic.vital_status", "diagnoses.age_at_diagnosis"),
-    *("diagnoses.primary_diagnosis", "diagnoses.morphology", "diagnoses.tissue_or_organ_of_origin"),
-    *("diagnoses.site_of_resection_or_biopsy", "diagnoses.laterality", "diagnoses.tumor_grade"),
-    *("diagnoses.ajcc_pathologic_stage", "diagnoses.ajcc_pathologic_t", "diagnoses.ajcc_pathologic_n"),
-    *("diagnoses.ajcc_pathologic_m", "diagnoses.ajcc_clinical_stage", "diagnoses.ajcc_clinical_t"),
-    *("diagnoses.ajcc_clinical_n", "diagnoses.ajcc_clinical_m", "diagnoses.classification_of_tumor"),
-    *("diagnoses.treatments.treatment_type", "exposures.tobacco_smoking_status"),
-    *("diagnoses.pathology_details.greatest_tumor_dimension",),
-)
-GDC_MISSING = "'--"
-LONGEST_REPLY_S = 120.0
 log = logging.getLogger(__name__)
 
 
@@ -54,6 +39,7 @@ class ClinicalSource:
     pseudonyms: dict[str, str] | None
     withdrawn: frozenset[str]
     """Patients (clean ids) whose rows are left out, because their consent was withdrawn."""
+    attempts: int
 
 
 def retrieve_clinical(study: Study, collection: Collection) -> list[dict[str, str]]:
@@ -102,12 +88,15 @@ def _locate(study: Study, collection: Collection) -> ClinicalSource:
     elif collection.clinical == "gdc":
         url = study.config.retrieve.gdc_url
     withdrawn = frozenset(list_withdrawn(study.root, collection.id))
-    return ClinicalSource(collection.id, path, url, patients, pseudonyms, withdrawn)
+    attempts = study.config.retrieve.attempts
+    return ClinicalSource(collection.id, path, url, patients, pseudonyms, withdrawn, attempts)
 
 
 def _store_table(item: Item, folder: Path) -> Outcome:
     source: ClinicalSource = item.payload
-    header, rows = read_table(source.path) if source.path else fetch_gdc(source.gdc_url, source.patients)
+    header, rows = (
+        read_table(source.path) if source.path else fetch_cases(source.gdc_url, source.patients, source.attempts)
+    )
     known = set(source.pseudonyms) if source.pseudonyms is not None else set(source.patients)
     key = find_key(header, rows, known)
     if source.pseudonyms is not None:
@@ -178,51 +167,6 @@ def pseudonymise_table(
         log.warning("clinical table: column(s) left out because they may identify a patient: %s", ", ".join(dropped))
     kept = [name for name in header if name not in dropped]
     return kept, [{name: pseudonyms[row[key]] if name == key else row[name] for name in kept} for row in rows]
-
-
-def fetch_gdc(url: str, patients: tuple[str, ...]) -> tuple[list[str], list[dict[str, str]]]:
-    """Ask the GDC for the cases of the given patients.
-
-    Args:
-        url: base of the service.
-        patients: submitter ids.
-
-    Returns:
-        Header and rows, one row per diagnosis; a missing value is `'--`.
-
-    Raises:
-        ItemError: the service cannot be reached or answers something else.
-    """
-    query = {"op": "in", "content": {"field": "submitter_id", "value": list(patients)}}
-    body = {"filters": query, "fields": ",".join(GDC_FIELDS), "format": "json", "size": 10 * len(patients) + 10}
-    request = urllib.request.Request(
-        f"{url}/cases", json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=LONGEST_REPLY_S) as reply:
-            hits = json.loads(reply.read())["data"]["hits"]
-    except (urllib.error.URLError, TimeoutError, ConnectionError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ItemError(f"{url}/cases: {type(error).__name__}: {error}") from None
-    rows = [row for hit in sorted(hits, key=lambda hit: hit["submitter_id"]) for row in flatten_case(hit)]
-    return list(GDC_FIELDS), rows
-
-
-def flatten_case(hit: dict) -> list[dict[str, str]]:
-    """Return one row per diagnosis of a GDC case, with the field names of `GDC_FIELDS` as columns."""
-    diagnoses = sorted(hit.get("diagnoses") or [{}], key=lambda d: json.dumps(d, sort_keys=True))
-    rows = []
-    for diagnosis in diagnoses:
-        case = {**hit, "diagnoses": diagnosis}
-        rows.append({name: _look_up(case, name.split(".")) for name in GDC_FIELDS})
-    return rows
-
-
-def _look_up(tree: object, keys: list[str]) -> str:
-    for key in keys:
-        if isinstance(tree, list):
-            tree = tree[0] if tree else None
-        tree = tree.get(key) if isinstance(tree, dict) else None
-    return GDC_MISSING if tree is None or tree == [] else " ".join(str(tree).split())
 
 
 def _write_terms(study: Study, collection: Collection, rows: list[dict[str, str]]) -> None:
