@@ -7,6 +7,7 @@ here the remote itself is asked. The objects lie where DVC puts and finds them: 
 import json
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from guidegen.version.patients import list_withdrawn_at
 from guidegen.version.repository import REMOTE_NAME, Repository, hold_repository, set_remote
 
 BATCH = 64
+REQUESTS = 16
+"""Requests to the remote at a time."""
 DIRECTORY = ".dir"
 DIRECTORY_OBJECT = r"[0-9a-f]{32}\.dir"
 
@@ -35,8 +38,12 @@ def push_bulk(repository: Repository, revisions: Sequence[str] = ()) -> int:
     """
     with open_stores(repository.root) as (cache, remote):
         folders = _list_folders(repository, revisions)
-        names = _list_objects(cache, folders)
+        not_here = find_missing(cache, folders)
+        # A directory object at the remote means that all of it is there: a clone need not hold every run itself.
+        complete = set(not_here) - set(find_missing(remote, not_here))
+        names = _list_objects(cache, [oid for oid in folders if oid not in complete])
         lacking = find_missing(remote, names)
+        lacking += _find_cut_short(cache, remote, set(names) - set(lacking))
         lost = find_missing(cache, lacking)
         if lost:
             raise GuideGenError(f"{repository.root}: not in DVC's cache, nor at the remote: {_tell(lost, names)}")
@@ -94,7 +101,7 @@ def push_runs(study: Study) -> str:
     with hold_repository(study.root) as repository:
         if not set_remote(repository, study.config.version):
             path = study.root / "config" / "config.yaml"
-            raise GuideGenError(f"{path}: version.remote is empty; name a folder or an s3:// URL")
+            raise GuideGenError(f"{path}: version.remote is empty; name a folder, s3://… or ssh://…")
         tags = [tag for tag in repository.list_tags() if not list_withdrawn_at(repository, tag)]
         copied = push_bulk(repository, tags) if tags else 0
         return f"{len(tags)} run(s) are at {study.config.version.remote}, {copied} object(s) were missing there"
@@ -103,14 +110,15 @@ def push_runs(study: Study) -> str:
 @contextmanager
 def open_stores(root: Path, *, remote: bool = True) -> Iterator[tuple[Any, Any]]:
     """Yield DVC's local cache and the remote that `set_remote` named (None where not wanted); translate what fails."""
-    from botocore.exceptions import BotoCoreError
+    import asyncssh
+    from botocore.exceptions import BotoCoreError, ClientError
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     try:
         with Repo(str(root)) as repo:
             yield repo.cache.local, repo.cloud.get_remote_odb(REMOTE_NAME) if remote else None
-    except (OSError, BotoCoreError, DvcException) as error:
+    except (OSError, BotoCoreError, ClientError, DvcException, asyncssh.Error) as error:
         raise GuideGenError(
             f"{root}: the remote does not answer as it should: {type(error).__name__}: {error}"
         ) from None
@@ -147,6 +155,20 @@ def find_missing(store: Any, oids: Sequence[str] | dict[str, str]) -> list[str]:
     """Return those of the objects that a store does not have."""
     present = set(store.oids_exist(list(oids))) if oids else set()
     return [oid for oid in oids if oid not in present]
+
+
+def _find_cut_short(cache: Any, remote: Any, oids: set[str]) -> list[str]:
+    """Return the objects that are shorter or longer at the remote than in the cache.
+
+    DVC uploads over SSH straight to the final name, so that a killed push leaves half an object under it; a folder and
+    S3 have an object whole or not at all.
+    """
+    if "ssh" not in remote.fs.protocol:
+        return []
+    held = sorted(oids - set(find_missing(cache, sorted(oids))))
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        sizes = pool.map(lambda oid: remote.fs.size(remote.oid_to_path(oid)), held)
+        return [oid for oid, size in zip(held, sizes, strict=True) if size != cache.fs.size(cache.oid_to_path(oid))]
 
 
 def copy_objects(source: Any, target: Any, oids: Sequence[str], title: str, *, verify: bool = False) -> None:
