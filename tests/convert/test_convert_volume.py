@@ -9,6 +9,7 @@ import pytest
 from hand_made_ct import AXIAL, make_ct, make_pattern, to_bytes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nibabel.orientations import inv_ornt_aff
 from pydicom import Dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -162,14 +163,15 @@ def test_sixteen_bit_unsigned_values_are_not_wrapped() -> None:
 
 def test_volume_whose_geometry_is_not_the_headers_is_refused() -> None:
     stack = check_headers("case", [to_bytes(ds) for ds in make_ct()], SETTINGS)
-    stored = np.moveaxis(make_pattern(12), 0, 2).swapaxes(0, 1).astype(np.int16)
-    assert np.array_equal(prove_geometry("case", stored, stack.affine, stack), stored)
+    assert np.array_equal(prove_geometry("case", (40, 36, 12), stack.affine, stack), [[0, 1], [1, 1], [2, 1]])
+    turned = stack.affine @ inv_ornt_aff(np.array([[1, 1], [0, -1], [2, 1]]), (40, 36, 12))
+    assert np.array_equal(prove_geometry("case", (36, 40, 12), turned, stack)[:, 0], [1, 0, 2])
     shifted = stack.affine.copy()
     shifted[2, 3] += 0.1
     with pytest.raises(ItemError, match=r"0\.100 mm off the headers'"):
-        prove_geometry("case", stored, shifted, stack)
+        prove_geometry("case", (40, 36, 12), shifted, stack)
     with pytest.raises(ItemError, match=r"made \(40, 36, 11\) voxels, the headers say \(40, 36, 12\)"):
-        prove_geometry("case", stored[:, :, 1:], stack.affine, stack)
+        prove_geometry("case", (40, 36, 11), stack.affine, stack)
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSLossless])

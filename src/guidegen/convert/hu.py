@@ -9,24 +9,30 @@ SMALLEST_PADDING_SHARE = 0.01
 
 
 def rescale(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
-    """Return stored values as whole HU, int16, clipped to its range."""
-    low, high = (float(value) * slope + intercept for value in (stored.min(), stored.max()))
+    """Return stored values (X, Y, Z) as whole HU, int16, clipped to its range; `stored` is used up."""
     whole = slope == 1.0 and intercept == round(intercept) and stored.dtype in (np.dtype("<i2"), np.dtype("<u2"))
-    if whole and low >= np.iinfo(np.int16).min and high <= HU_CEILING:
+    if whole and stored.min() + intercept >= np.iinfo(np.int16).min and stored.max() + intercept <= HU_CEILING:
         # 16-bit integers wrap around, so that the sum is right for unsigned values too.
-        return (stored.view(np.uint16) + np.uint16(round(intercept) % 2**16)).view(np.int16)
-    return np.clip(np.rint(stored * np.float64(slope) + intercept), -32768, HU_CEILING).astype(np.int16)
+        bits = stored.view(np.uint16)
+        if intercept:
+            bits += np.uint16(round(intercept) % 2**16)
+        return bits.view(np.int16)
+    hu = np.empty_like(stored, np.int16)
+    for number in range(stored.shape[2]):
+        exact = np.rint(stored[:, :, number] * np.float64(slope) + intercept)
+        hu[:, :, number] = np.clip(exact, np.iinfo(np.int16).min, HU_CEILING)
+    return hu
 
 
-def floor_padding(hu: np.ndarray, stated: set[int]) -> tuple[np.ndarray, int | None, float]:
-    """Raise values below -1024 HU to that floor and find what the padding was.
+def floor_padding(hu: np.ndarray, stated: set[int]) -> tuple[int | None, float]:
+    """Raise values below -1024 HU to that floor, in place, and find what the padding was.
 
     Args:
         hu: int16 HU.
         stated: HU of the padding values that the headers state.
 
     Returns:
-        The floored volume, the HU of the padding (None: no padding), and its share of all voxels.
+        The HU of the padding (None: no padding), and its share of all voxels.
     """
     lowest = int(hu.min())
     if lowest < HU_FLOOR:
@@ -35,8 +41,9 @@ def floor_padding(hu: np.ndarray, stated: set[int]) -> tuple[np.ndarray, int | N
             below = hu[hu < HU_FLOOR]
             counts = np.bincount(below.astype(np.int32) - lowest)
             lowest, share = lowest + int(np.argmax(counts)), float(counts.max() / hu.size)
-        return np.maximum(hu, np.int16(HU_FLOOR)), lowest, share
+        np.maximum(hu, np.int16(HU_FLOOR), out=hu)
+        return lowest, share
     for value in sorted(stated):
         if value == HU_FLOOR and (share := float(np.mean(hu == value))):
-            return hu, value, share
-    return hu, None, 0.0
+            return value, share
+    return None, 0.0

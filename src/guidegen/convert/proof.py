@@ -3,10 +3,9 @@
 import io
 from itertools import product
 
-import nibabel as nib
 import numpy as np
 import pydicom
-from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
+from nibabel.orientations import inv_ornt_aff, io_orientation, ornt_transform
 
 from guidegen.convert.headers import Stack
 from guidegen.convert.slices import Slice
@@ -16,29 +15,30 @@ GEOMETRY_TOLERANCE_MM = 0.02
 LARGEST_HU_ERROR = 0.5
 
 
-def prove_geometry(case: str, stored: np.ndarray, affine: np.ndarray, stack: Stack) -> np.ndarray:
-    """Bring dcm2niix's voxels to the order (column, row, slice) of the headers and compare the affines.
+def prove_geometry(case: str, shape: tuple[int, ...], affine: np.ndarray, stack: Stack) -> np.ndarray:
+    """Compare dcm2niix's affine with the headers'.
 
     dcm2niix does not put a gantry's tilt into its affine; of a tilted stack the first slice is compared here, and all
     of them by `prove_voxels`.
 
     Returns:
-        The voxels in the order of the stack.
+        The orientation (3, 2) that brings dcm2niix's voxels to the order (column, row, slice) of the stack, for
+        `nibabel.orientations.apply_orientation`.
 
     Raises:
         ItemError: the shape differs, or a corner by more than 0.02 mm.
     """
-    wanted = nib.orientations.ornt_transform(io_orientation(affine), io_orientation(stack.affine))
-    moved = apply_orientation(stored, wanted)
-    moved_affine = affine @ inv_ornt_aff(wanted, stored.shape)
-    if moved.shape != stack.shape:
-        raise ItemError(f"{case}: dcm2niix made {moved.shape} voxels, the headers say {stack.shape}")
+    order = ornt_transform(io_orientation(affine), io_orientation(stack.affine))
+    moved_affine = affine @ inv_ornt_aff(order, shape)
+    made = tuple(shape[list(order[:, 0]).index(axis)] for axis in range(3))
+    if made != stack.shape:
+        raise ItemError(f"{case}: dcm2niix made {made} voxels, the headers say {stack.shape}")
     corners = np.array([[*corner, 1] for corner in product((0, 1), (0, 1), (0,) if stack.tilted else (0, 1))], float).T
     corners[:3] *= np.array(stack.shape)[:, None] - 1
     error = np.abs((moved_affine - stack.affine) @ corners).max()
     if error > GEOMETRY_TOLERANCE_MM:
         raise ItemError(f"{case}: dcm2niix's geometry is {error:.3f} mm off the headers'")
-    return moved
+    return order
 
 
 def prove_voxels(case: str, stored: np.ndarray, slope: float, intercept: float, stack: Stack) -> None:

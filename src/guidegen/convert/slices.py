@@ -8,7 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pydicom
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from guidegen.errors import ItemError
 
@@ -21,30 +26,26 @@ TAGS = [
 ]
 PIXEL_DATA_TAGS = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
 """(7FE0,0010) in little and in big endian."""
-LENGTH_BYTES = {ExplicitVRLittleEndian: 12, ImplicitVRLittleEndian: 8}
-"""Bytes of tag, value representation and length before the pixels of an uncompressed little-endian file."""
+LENGTH_BYTES = {ExplicitVRLittleEndian: 12, ExplicitVRBigEndian: 12, ImplicitVRLittleEndian: 8}
+"""Bytes of tag, value representation and length before the pixels of an uncompressed file."""
 
 
 @dataclass(frozen=True)
 class Slice:
     """One image of a series.
 
-    `position` is in mm (LPS), `orientation` has the row and column direction, `spacing` is the distance between rows
-    and between columns in mm. `pixel_start` is the offset of the pixels in `data`, None where they are compressed,
-    deflated or big endian.
+    `shape` is rows and columns, `position` is in mm (LPS), `orientation` has the row and column direction, `spacing` is
+    the distance between rows and between columns in mm. `pixel_start` is the offset of the pixels in `data`, None
+    where they are compressed, deflated or big endian.
     """
 
     data: bytes
     header: pydicom.Dataset
+    shape: tuple[int, int]
     position: np.ndarray
     orientation: np.ndarray
     spacing: tuple[float, float]
     pixel_start: int | None
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows, columns."""
-        return int(self.header.Rows), int(self.header.Columns)
 
     @property
     def stored(self) -> np.ndarray | None:
@@ -90,8 +91,22 @@ def locate_slice(case: str, number: int, data: bytes, header: pydicom.Dataset, e
         raise ItemError(
             f"{case}: file {number:05d}.dcm has no usable position, orientation or spacing: {error}"
         ) from None
-    start = _find_pixels(f"{case}: file {number:05d}.dcm", data, header, end)
-    return Slice(data, header, position, orientation, (rows, columns), start)
+    try:
+        shape = int(header.Rows), int(header.Columns)
+        needed = shape[0] * shape[1] * int(header.SamplesPerPixel) * int(header.BitsAllocated) // 8
+        int(header.PixelRepresentation)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ItemError(f"{case}: file {number:05d}.dcm does not say how its pixels are stored: {error}") from None
+    syntax = header.file_meta.TransferSyntaxUID
+    start = None
+    if syntax in LENGTH_BYTES:
+        start = end + LENGTH_BYTES[syntax]
+        if len(data) - start < needed:
+            found = max(0, len(data) - start)
+            raise ItemError(f"{case}: file {number:05d}.dcm is cut off: {found} of {needed} bytes of pixel data")
+    if syntax == ExplicitVRBigEndian:
+        start = None
+    return Slice(data, header, shape, position, orientation, (rows, columns), start)
 
 
 def hash_pixels(item: Slice) -> str:
@@ -100,18 +115,3 @@ def hash_pixels(item: Slice) -> str:
         return hashlib.sha256(stored.tobytes()).hexdigest()
     dataset = pydicom.dcmread(io.BytesIO(item.data), specific_tags=["PixelData"])  # type: ignore[arg-type]
     return hashlib.sha256(dataset.PixelData).hexdigest()
-
-
-def _find_pixels(name: str, data: bytes, header: pydicom.Dataset, end: int) -> int | None:
-    syntax = header.file_meta.TransferSyntaxUID
-    if syntax.is_compressed or syntax == DeflatedExplicitVRLittleEndian:
-        return None
-    try:
-        needed = int(header.Rows) * int(header.Columns) * int(header.SamplesPerPixel) * int(header.BitsAllocated) // 8
-        int(header.PixelRepresentation)
-    except (AttributeError, TypeError, ValueError) as error:
-        raise ItemError(f"{name} does not say how its pixels are stored: {error}") from None
-    start = end + LENGTH_BYTES.get(syntax, 12)
-    if len(data) - start < needed:
-        raise ItemError(f"{name} is cut off: {max(0, len(data) - start)} of {needed} bytes of pixel data")
-    return start if syntax in LENGTH_BYTES else None

@@ -37,7 +37,7 @@ READ_BY_DCM2NIIX = {
 }
 """Transfer syntaxes handed to dcm2niix as they are; others are decoded by pydicom first."""
 LONGEST_S = 600
-GZIP_LEVEL = 3
+GZIP_LEVEL = 2
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,11 @@ def convert_stack(case: str, stack: Stack, folder: Path) -> Volume:
     image = _run_dcm2niix(case, source, target)
     stored = np.asanyarray(image.dataobj.get_unscaled())  # type: ignore[attr-defined]
     slope, intercept = image.dataobj.slope, image.dataobj.inter  # type: ignore[attr-defined]
-    stored = prove_geometry(case, stored, np.asarray(image.affine), stack)
-    prove_voxels(case, stored, slope, intercept, stack)
-    hu, padding_value, share = floor_padding(rescale(stored, slope, intercept), _list_paddings(stack))
-    affine = stack.affine
+    order = prove_geometry(case, stored.shape, np.asarray(image.affine), stack)
+    prove_voxels(case, apply_orientation(stored, order), slope, intercept, stack)
+    hu = rescale(stored, slope, intercept)
+    padding_value, share = floor_padding(hu, _list_paddings(stack))
+    hu, affine = apply_orientation(hu, order), stack.affine
     if stack.tilted:
         hu, affine = straighten(hu, affine)
     return Volume(*to_ras(hu, affine), padding_value, share)
@@ -122,11 +123,12 @@ def to_ras(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def write_volume(path: Path, hu: np.ndarray, affine: np.ndarray) -> None:
     """Write int16 HU as gzipped NIfTI-1, sform and qform set, with no text in its header and fixed bytes."""
-    image = nib.Nifti1Image(np.asfortranarray(hu, dtype="<i2"), affine)
+    image = nib.Nifti1Image(hu, affine, dtype="<i2")
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, 1)
     image.set_qform(affine, 1)
-    path.write_bytes(igzip.compress(image.to_bytes(), compresslevel=GZIP_LEVEL, mtime=0))
+    with path.open("wb") as stream, igzip.IGzipFile("", "wb", GZIP_LEVEL, stream, mtime=0) as compressed:
+        image.to_stream(compressed)
 
 
 def _list_paddings(stack: Stack) -> set[int]:
