@@ -197,3 +197,16 @@ def test_text_and_numbers_are_dropped_as_often_as_told(make):
     without_text = (dropped.text == conditioning.empty_text).all(dim=(1, 2)).float().mean()
     assert without_text == pytest.approx(0.1, abs=0.03)
     assert dropped.known.mean(0).tolist() == pytest.approx([0.5, 0.5], abs=0.05)
+
+
+def test_at_the_last_step_distrust_lets_the_surroundings_overrule_a_voxel():
+    """One step from pure noise with guidance off: with trust 0 the result is the network's own choice."""
+    trusting, sober = (
+        make_synthesizer(sampling_steps=1, guidance=1.0),
+        make_synthesizer(sampling_steps=1, guidance=1.0, final_trust=0.0),
+    )
+    assert np.array_equal(sample(trusting, [1]), sample(make_synthesizer(sampling_steps=1, guidance=1.0), [1]))
+    plain = make_synthesizer(sampling_steps=1, guidance=1.0, likelihood=False)
+    assert np.array_equal(sample(sober, [1]), sample(plain, [1]))
+    for steps in (4, 8):
+        assert not np.array_equal(sample(sober, [1], steps=steps), sample(trusting, [1], steps=steps))

@@ -52,8 +52,11 @@ class SemanticSynthesizer(nn.Module):
         )
         self.register_buffer("alpha_bar", make_cosine_schedule(settings.timesteps), persistent=False)
 
-    def forward(self, noisy: Tensor, times: Tensor, conditions: Conditions) -> Tensor:
-        """Return logits of x_0 (B, C, X, Y, Z), float32, for class ids `noisy` (B, X, Y, Z) at `times` (B,)."""
+    def forward(self, noisy: Tensor, times: Tensor, conditions: Conditions, trust: float = 1.0) -> Tensor:
+        """Return logits of x_0 (B, C, X, Y, Z), float32, for class ids `noisy` (B, X, Y, Z) at `times` (B,).
+
+        `trust` scales the term log q(x_t | x_0); below 1 a voxel's own class counts less than its surroundings.
+        """
         responses, embedding = self.conditioning(conditions)
         volume = functional.one_hot(noisy, len(self.binding.classes)).movedim(-1, 1).float()
         logits = self.unet(volume, times.float(), responses, embedding).float()
@@ -61,7 +64,7 @@ class SemanticSynthesizer(nn.Module):
             return logits
         # log q(x_t | x_0) up to a constant: 0 for all classes but the one that is seen
         alpha_bar = self.alpha_bar[times].float()
-        gain = torch.log1p(len(self.binding.classes) * alpha_bar / (1 - alpha_bar).clamp(min=1e-6))
+        gain = trust * torch.log1p(len(self.binding.classes) * alpha_bar / (1 - alpha_bar).clamp(min=1e-6))
         return logits.scatter_add(1, noisy.unsqueeze(1), gain.view(-1, 1, 1, 1, 1).expand(-1, 1, *noisy.shape[1:]))
 
     @torch.inference_mode()
@@ -120,7 +123,8 @@ class SemanticSynthesizer(nn.Module):
         times = list_sampling_times(self.settings.timesteps, steps, self.settings.sampling_spacing)
         for now, following in pairwise(times):
             with autocast(device.type, torch.bfloat16, enabled=self.settings.sampling_precision == "bfloat16"):
-                logits = self._predict_guided(noisy, now, conditions, guidance)
+                trust = self.settings.final_trust if following == 0 else 1.0
+                logits = self._predict_guided(noisy, now, conditions, guidance, trust)
             prediction = logits.softmax(1)
             if following == 0:
                 noisy = prediction.argmax(1)
@@ -131,12 +135,14 @@ class SemanticSynthesizer(nn.Module):
                 progress(1)
         return noisy
 
-    def _predict_guided(self, noisy: Tensor, time: int, conditions: Conditions, guidance: float) -> Tensor:
+    def _predict_guided(
+        self, noisy: Tensor, time: int, conditions: Conditions, guidance: float, trust: float
+    ) -> Tensor:
         times = torch.full((len(noisy),), time, device=noisy.device)
         if guidance == 1:
-            return self(noisy, times, conditions)
+            return self(noisy, times, conditions, trust)
         both = conditions.join(self.conditioning.drop_text(conditions))
-        with_text, without = self(torch.cat([noisy, noisy]), torch.cat([times, times]), both).chunk(2)
+        with_text, without = self(torch.cat([noisy, noisy]), torch.cat([times, times]), both, trust).chunk(2)
         return without + guidance * (with_text - without)
 
     def save(self, folder: Path, **facts: object) -> None:

@@ -76,6 +76,9 @@ class SemanticSynthesizerSettings(Section):
     """Add log q(x_t | x_0) to the logits (Bayes' rule), so that the network need not learn to copy what is kept."""
     foreground_weight: float = Field(1.0, gt=0)
     """Weight of voxels that are not background."""
+    class_balance: float = Field(0.0, ge=0, le=1)
+    """Voxels of a class weigh (1 / its frequency) to this power, so that small organs and tumours are learned early;
+    the cross-entropy takes the weights back out of the prediction."""
     unet: UNetSettings = UNetSettings()  # type: ignore[call-arg]
     """The network."""
     conditioning: ConditioningSettings = ConditioningSettings()  # type: ignore[call-arg]
@@ -84,6 +87,9 @@ class SemanticSynthesizerSettings(Section):
     """Classifier-free guidance on the text when sampling; 1 is none."""
     sampling_steps: int = Field(50, ge=1)
     """Steps when sampling."""
+    final_trust: float = Field(1.0, ge=0, le=1)
+    """Weight of the likelihood term at the last sampling step; few large steps leave stray voxels, which a weight below
+    1 lets their surroundings overrule."""
     sampling_spacing: Literal["even", "cosine"] = "even"
     """How the sampling steps lie on 1 … T."""
     sampling_precision: Literal["float32", "bfloat16"] = "bfloat16"
@@ -119,6 +125,8 @@ class ContrastAutoencoderSettings(Section):
     """Weight of the L1 over the whole range."""
     window_weight: float = Field(1.0, ge=0)
     """Weight of the L1 inside the window."""
+    class_balance: float = Field(0.0, ge=0, le=1)
+    """Voxels of a class weigh (1 / its frequency) to this power in both L1, so that vessels keep their enhancement."""
     kl_weight: float = Field(1e-6, ge=0)
     """Weight of the KL to the unit normal."""
     adversarial_weight: float = Field(0.02, ge=0)
