@@ -27,11 +27,16 @@ help: ## Show this list
 	.venv-seg/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
+.venv-crate/ready: envs/crate-validator.txt
+	$(PYTHON) -m venv .venv-crate
+	.venv-crate/bin/python -m pip install --quiet --disable-pip-version-check -r envs/crate-validator.txt
+	@touch $@
+
 demo: .venv/ready ## Run the whole study on the embedded archive (about 20 minutes on two cores) and say where the report is
 	@test -f $(DEMO)/config/config.yaml || $(BIN)/guidegen init $(DEMO) --preset demo
 	$(BIN)/guidegen run --study $(DEMO)
 
-test: .venv/ready ## Unit tests and a whole smoke study
+test: .venv/ready .venv-crate/ready ## Unit tests and a whole smoke study
 	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile -m "not real and not slurm and not segmentation"
 
 test-real: .venv/ready ## The study on real CT series (GUIDEGEN_REALDATA, or ../shared/realdata)

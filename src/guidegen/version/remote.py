@@ -17,7 +17,7 @@ from guidegen.progress import track_progress
 from guidegen.study import Study
 from guidegen.version.inventory import take_inventory
 from guidegen.version.patients import list_withdrawn_at
-from guidegen.version.repository import REMOTE_NAME, Repository, hold_repository, set_remote
+from guidegen.version.repository import DISK_FULL, REMOTE_NAME, Repository, hold_repository, set_remote
 
 BATCH = 64
 REQUESTS = 16
@@ -119,6 +119,8 @@ def open_stores(root: Path, *, remote: bool = True) -> Iterator[tuple[Any, Any]]
         with Repo(str(root)) as repo:
             yield repo.cache.local, repo.cloud.get_remote_odb(REMOTE_NAME) if remote else None
     except (OSError, BotoCoreError, ClientError, DvcException, asyncssh.Error) as error:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            raise
         raise GuideGenError(
             f"{root}: the remote does not answer as it should: {type(error).__name__}: {error}"
         ) from None

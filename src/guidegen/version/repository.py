@@ -1,5 +1,6 @@
 """The study folder as a git and DVC repository of its own."""
 
+import errno
 import io
 import logging
 import os
@@ -37,6 +38,7 @@ DVC_OPTIONS = {
     "cache": {"type": "copy"},
 }
 REMOTE_NAME = "store"
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -129,10 +131,15 @@ def hold_repository(root: Path) -> Iterator[Repository]:
     busy = f"{root}: another `guidegen version` is at work"
     with hold_lock(root / STATE_FOLDER / "version.lock", busy, wait=True) as lock:
         repository = Repository(root, lock)
-        _remove_dead_locks(root)
-        if not is_repository(root):
-            _make_repository(repository)
-        yield repository
+        try:
+            _remove_dead_locks(root)
+            if not is_repository(root):
+                _make_repository(repository)
+            yield repository
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            raise GuideGenError(f"{root}: {error}; free some space and call again, what is done is kept") from None
 
 
 @contextmanager
