@@ -114,12 +114,14 @@ def describe_volume(volume: Volume) -> dict[str, Any]:
     """Return the manifest columns that the volume itself fills; lists run x, y, z."""
     spacing = np.linalg.norm(volume.affine[:3, :3], axis=0)
     extent = spacing * volume.hu.shape
+    # The same voxels without negative strides, which make numpy's reductions ten times slower.
+    hu = volume.hu[tuple(slice(None, None, -1 if stride < 0 else 1) for stride in volume.hu.strides)]
     return {
         "shape": ",".join(str(n) for n in volume.hu.shape),
         "spacing_mm": ",".join(f"{value:.6g}" for value in spacing),
         "extent_mm": ",".join(f"{value:.6g}" for value in extent),
-        "hu_min": int(volume.hu.min()),
-        "hu_max": int(volume.hu.max()),
+        "hu_min": int(hu.min()),
+        "hu_max": int(hu.max()),
         "padding_value": volume.padding_value,
         "padding_share": round(volume.padding_share, 6),
     }

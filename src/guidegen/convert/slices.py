@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import math
 import zlib
 from dataclasses import dataclass
 
@@ -82,11 +83,13 @@ def locate_slice(case: str, number: int, data: bytes, header: pydicom.Dataset, e
         ItemError: position, orientation or spacing is missing or unusable, or the pixel data is cut off.
     """
     try:
-        position = np.array([float(value) for value in header.ImagePositionPatient])
-        orientation = np.array([float(value) for value in header.ImageOrientationPatient]).reshape(2, 3)
-        rows, columns = (float(value) for value in header.PixelSpacing)
-        if position.shape != (3,) or not np.all(np.isfinite([*position, *orientation.flat, rows, columns])):
+        position = [float(value) for value in header.ImagePositionPatient]
+        orientation = [float(value) for value in header.ImageOrientationPatient]
+        spacing = [float(value) for value in header.PixelSpacing]
+        if (len(position), len(orientation), len(spacing)) != (3, 6, 2):
             raise ValueError("wrong number of values")
+        if not all(map(math.isfinite, (*position, *orientation, *spacing))):
+            raise ValueError("values that are no numbers")
     except (AttributeError, TypeError, ValueError) as error:
         raise ItemError(
             f"{case}: file {number:05d}.dcm has no usable position, orientation or spacing: {error}"
@@ -106,7 +109,8 @@ def locate_slice(case: str, number: int, data: bytes, header: pydicom.Dataset, e
             raise ItemError(f"{case}: file {number:05d}.dcm is cut off: {found} of {needed} bytes of pixel data")
     if syntax == ExplicitVRBigEndian:
         start = None
-    return Slice(data, header, shape, position, orientation, (rows, columns), start)
+    directions = np.array(orientation).reshape(2, 3)
+    return Slice(data, header, shape, np.array(position), directions, (spacing[0], spacing[1]), start)
 
 
 def hash_pixels(item: Slice) -> str:
