@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -84,8 +85,12 @@ def describe_code() -> str:
 
 
 def hash_environment() -> str:
-    """Return a hash over names and versions of all installed distributions, 16 hex digits."""
-    names = sorted({f"{d.metadata['Name']}=={d.version}".lower() for d in distributions()})
+    """Return a hash over names and versions of all installed distributions, 16 hex digits.
+
+    Only the environment's own folders count: setuptools, once imported, adds copies of its own to the search path.
+    """
+    folders = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+    names = sorted({f"{d.metadata['Name']}=={d.version}".lower() for d in distributions(path=folders)})
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
 
