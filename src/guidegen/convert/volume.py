@@ -36,6 +36,7 @@ READ_BY_DCM2NIIX = {
     *(JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless, RLELossless),
 }
 """Transfer syntaxes handed to dcm2niix as they are; others are decoded by pydicom first."""
+LEFT_ASIDE = ("volume_Tilt_", "volume_ROI")
 LONGEST_S = 600
 GZIP_LEVEL = 2
 
@@ -97,12 +98,12 @@ def make_readable(item: Slice) -> bytes:
 
 
 def _run_dcm2niix(case: str, source: Path, target: Path) -> nib.Nifti1Image:
-    """Return the volume that dcm2niix made; what it made besides to correct a tilted gantry is left aside."""
+    """Return the volume that dcm2niix made; its own correction of a tilted gantry and overlays are left aside."""
     flags = ["-g", "i", "-b", "n", "-z", "n", "-l", "o", "-i", "n", "-m", "y", "-x", "n", "-f", "volume"]
     command = [dcm2niix.bin, *flags, "-o", str(target), str(source)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S, check=False)
     text = " ".join((done.stdout + done.stderr).split())[-400:]
-    made = sorted(path.name for path in target.iterdir() if not path.name.startswith("volume_Tilt_"))
+    made = sorted(path.name for path in target.iterdir() if not path.name.startswith(LEFT_ASIDE))
     if done.returncode != 0 or made != ["volume.nii"]:
         names = ", ".join(made) or "nothing"
         raise ItemError(f"{case}: dcm2niix made {names} (exit code {done.returncode}), expected one volume: {text}")
