@@ -50,9 +50,9 @@ def list_series(patients: int) -> list[dict[str, str]]:
     return rows
 
 
-def run_phases(study: Study, patients: int = 6) -> None:
+def run_phases(study: Study, patients: int = 6, without: str = "") -> None:
     """Do what a run does: index, two phases by shard, a cohort, each with its lineage row."""
-    series = list_series(patients)
+    series = [row for row in list_series(patients) if row["patient"] != without]
     write_tsv(study.index_table(COLLECTION), INDEX_COLUMNS, series)
     for shard in study.list_shards(COLLECTION):
         rows = [row for row in series if row["shard"] == shard]

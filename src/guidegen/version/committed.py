@@ -43,20 +43,29 @@ def _show(repository: Repository, name: str) -> str:
 
 
 def _check_lineage(repository: Repository) -> Iterator[Finding]:
-    """Rows are added only; one that a later record of the same job replaces may go."""
+    """Rows are added only; one that a later record of the same job replaces may change."""
     name = LINEAGE.as_posix()
-    committed = _show(repository, name).splitlines()
     path = repository.root / name
     present = set(path.read_text(encoding="utf-8", errors="replace").splitlines()) if path.is_file() else set[str]()
-    for number, line in enumerate(committed, 1):
-        if line in present:
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if not (repository.root / PROVENANCE / row["run"] / row["file"]).is_file():
-            yield Finding("lineage", name, f"row {number} of the last commit ({row['run']}/{row['file']}) was changed")
+    for number, line in enumerate(_show(repository, name).splitlines(), 1):
+        committed = json.loads(line)
+        record = _read_record(repository.root / PROVENANCE / committed["run"] / committed["file"])
+        later = record is not None and record["start"] > committed["start"]
+        job = f"{committed['run']}/{committed['file']}"
+        if line not in present and not later:
+            yield Finding("lineage", name, f"row {number} of the last commit ({job}) was changed")
+        elif record and not later and record != {key: committed.get(key) for key in record}:
+            place = f"{PROVENANCE.as_posix()}/{job}"
+            yield Finding("lineage", place, f"not what row {number} of the last commit says of this job")
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
+    """Return a job's record, None where there is none or a damaged one, which is named elsewhere."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return record if isinstance(record["start"], str) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _check_splits(repository: Repository) -> Iterator[Finding]:

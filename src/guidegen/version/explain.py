@@ -104,7 +104,7 @@ class Explanation:
                 continue
             for node in members:
                 if node.key in seen:
-                    branch.add(f"[dim]{kind} {node.name} (above)[/dim]")
+                    branch.add(f"[dim]{escape(_name(node))} (above)[/dim]")
                     continue
                 seen.add(node.key)
                 self._grow(branch.add(_label(node, self.makers)), node.key, nodes, seen)
@@ -204,8 +204,11 @@ def _label(node: Node, makers: dict[str, Row]) -> str:
     facts = [f"{name} {node.facts[name]}" for name in SHOWN_FACTS if node.facts.get(name) not in (None, "", "ok")]
     row = makers.get(node.table)
     job = f" [dim]({row['phase']}, {row['start']}, code {row['code_commit'][:12]})[/dim]" if row else ""
-    name = node.name if node.name.startswith(f"{node.kind} ") else f"{node.kind} {node.name}"
-    return escape(name + (": " + ", ".join(facts) if facts else "")) + job
+    return escape(_name(node) + (": " + ", ".join(facts) if facts else "")) + job
+
+
+def _name(node: Node) -> str:
+    return node.name if node.name.startswith(f"{node.kind} ") else f"{node.kind} {node.name}"
 
 
 def _describe_job(row: Row | None) -> dict[str, Any] | None:

@@ -69,6 +69,8 @@ class _Repairer:
         """Do what can be done about one finding."""
         if finding.kind == "remote":
             self.remote.append(finding)
+        elif finding.path.startswith(f"{PROVENANCE.as_posix()}/") and finding.path.endswith(".json"):
+            self._set_aside(finding.path)
         elif finding.kind == "pointer" or finding.path.startswith(FROM_GIT):
             self._restore(finding)
         elif finding.kind == "signature" or not finding.path.startswith(REMADE):

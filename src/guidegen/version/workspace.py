@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from guidegen.ids import assign_shard, clean_patient
-from guidegen.index.build import read_state
+from guidegen.ids import clean_patient
 from guidegen.index.pseudonyms import private_table, read_private, write_private
 from guidegen.prepare.splits import read_splits, write_splits
 from guidegen.study import STATE_FOLDER, Study
@@ -98,13 +97,13 @@ def _list_excluded(study: Study, owners: Sequence[str]) -> set[str]:
 
 
 def _list_changed(study: Study, owners: Sequence[str]) -> list[str]:
-    state = read_state(study)
     changed = []
     for owner in owners:
         collection, patient = split_owner(owner)
         changed.append(f"data/raw/{collection}/clinical.tsv")
-        if collection in state:
-            shard = assign_shard(patient, state[collection]["shards"])
+        index = study.index_table(collection)
+        rows = read_tsv(index, ("patient", "shard")) if index.is_file() else []
+        for shard in sorted({row["shard"] for row in rows if row["patient"] == patient}):
             changed += [f"data/{phase}/{collection}/{shard}.tsv" for phase in ("raw", "ct", "mask")]
             changed.append(f"data/text/{collection}.tsv")
     return changed
