@@ -33,6 +33,8 @@ COMMANDS = (
     "guidegen.report.command",
     "guidegen.version.command",
     "guidegen.status.command",
+    "guidegen.doctor.command",
+    "guidegen.estimate.command",
 )
 """Modules with a function `register(app)`; they import nothing heavy at the top."""
 

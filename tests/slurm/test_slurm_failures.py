@@ -14,12 +14,13 @@ from guidegen.cluster.queue import list_queued
 
 pytestmark = pytest.mark.slurm
 
-STRICKEN = ("cancelled", "overtime", "overweight", "bereft")
+STRICKEN = ("cancelled", "overtime", "hung", "overweight", "bereft")
 # Each job notes its SLURM id; the first attempt meets its fault, a later one does not.
 STORM = """
 FAULTS = {
     "cancelled": "sleep 600",
     "overtime": "sleep 600",
+    "hung": "python3 -c 'import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)'",
     "overweight": "python3 -c 'import time; block = b\\"x\\" * 1_800_000_000; time.sleep(600)'",
     "bereft": "sleep 600",
 }
@@ -30,7 +31,7 @@ rule work:
     params: fault=lambda wildcards: FAULTS[wildcards.name]
     resources:
         mem_mb=1500,
-        runtime=lambda wildcards: 1 if wildcards.name == "overtime" else 20,
+        runtime=lambda wildcards: 1 if wildcards.name in ("overtime", "hung") else 20,
         gpu=lambda wildcards: 1 if wildcards.name == "bereft" else 0,
     shell:
         "echo $SLURM_JOB_ID >> {wildcards.name}.attempts; "
@@ -164,7 +165,7 @@ def test_job_of_a_dead_node_is_put_back_by_slurm(cluster, runs: dict[str, Run], 
     assert read_attempts(runs["storm"].folder, STRICKEN)["bereft"] == [job, job]
 
 
-def test_cancelled_overtime_and_overweight_jobs_run_again(cluster, runs, first_ids: dict[str, str]) -> None:
+def test_cancelled_overtime_hung_and_overweight_jobs_run_again(cluster, runs, first_ids: dict[str, str]) -> None:
     folder = runs["storm"].folder
     runs["storm"].wait()
     attempts = read_attempts(folder, STRICKEN)
@@ -175,17 +176,56 @@ def test_cancelled_overtime_and_overweight_jobs_run_again(cluster, runs, first_i
     job_states = ("sacct", "-X", "-n", "-P", "-o", "State", "-j")
     states = {name: cluster.call(*job_states, job) for name, job in first_ids.items()}
     assert states["cancelled"].startswith("CANCELLED")
-    assert states["overtime"] == "TIMEOUT"
+    assert states["overtime"] == states["hung"] == "TIMEOUT"
     assert states["overweight"] in ("OUT_OF_MEMORY", "FAILED", "CANCELLED by 0")
 
 
-def test_controller_and_accounting_away_for_40_seconds(cluster, start_workflow, tmp_path: Path) -> None:
+def test_controller_and_accounting_away_for_80_seconds(cluster, start_workflow, tmp_path: Path) -> None:
     run = Run(tmp_path, start_workflow, SLEEP.format(seconds=20))
     wait_for_attempts(tmp_path, SLEEPERS)
     cluster.stop_daemon("slurmctld")
     cluster.stop_daemon("slurmdbd")
-    time.sleep(40)
+    time.sleep(80)
     cluster.start_daemon("slurmdbd")
     cluster.start_daemon("slurmctld")
     run.wait()
     assert {len(ids) for ids in read_attempts(tmp_path, SLEEPERS).values()} == {1}
+
+
+FULL = """
+rule all:
+    input: "part.txt"
+rule part:
+    output: "part.txt"
+    resources: mem_mb=500, runtime=5
+    shell:
+        "echo $SLURMD_NODENAME >> nodes; head -c 200000 /dev/zero > {scratch}/$SLURMD_NODENAME/part; "
+        "echo $SLURMD_NODENAME > {{output}}"
+"""
+
+
+def test_full_disk_of_a_node_is_named_and_the_run_goes_on_without_the_node(
+    cluster, start_workflow, tmp_path: Path
+) -> None:
+    scratch = tmp_path / "scratch"
+    for node in ("c1", "c2"):
+        (scratch / node).mkdir(parents=True)
+    cluster.call("scontrol", "update", "NodeName=c1", "State=RESUME")
+    cluster.call("scontrol", "update", "NodeName=c2", "State=DRAIN", "Reason=test")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(scratch / "c1")], check=True)
+    try:
+        run = Run(tmp_path, start_workflow, FULL.format(scratch=scratch), "--retries", "1")
+        assert run.process.wait() == 1
+        told = "".join(path.read_text() for path in (tmp_path / ".snakemake" / "slurm_logs").rglob("*.log"))
+        assert "No space left on device" in told
+        assert (tmp_path / "nodes").read_text().split() == ["c1", "c1"]
+        assert not (tmp_path / "part.txt").exists()
+        # What the table of failures says: the node's administrator drains it, the run is started again.
+        cluster.call("scontrol", "update", "NodeName=c1", "State=DRAIN", "Reason=full")
+        cluster.call("scontrol", "update", "NodeName=c2", "State=RESUME")
+        run.again()
+        assert (tmp_path / "part.txt").read_text() == "c2\n"
+    finally:
+        subprocess.run(["umount", str(scratch / "c1")], check=True)
+        for node in ("c1", "c2"):
+            cluster.call("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)

@@ -1,0 +1,155 @@
+"""The site file `config/slurm.yaml` against the cluster, and the rules' needs against both."""
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from guidegen.assets import ASSETS
+from guidegen.config import suggest
+from guidegen.doctor.check import Check, fail, ok, warn
+from guidegen.doctor.scheduler import PartitionFacts
+
+KEYS = ("account", "qos", "gpu_model", "partitions")
+RULE = re.compile(r"^rule (\w+):$")
+NEED = re.compile(r"\b(mem_mb|runtime|gpu)=(\d+)")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What the largest job of a rule asks for at its first attempt."""
+
+    mem_mb: int = 0
+    runtime: int = 0
+    """Minutes."""
+    gpu: int = 0
+
+
+def read_site(path: Path) -> tuple[dict[str, Any], Check | None]:
+    """Read the site file; return it with a problem if it cannot be used."""
+    advice = f"edit {path}; {ASSETS / 'config' / 'slurm.yaml'} shows what belongs there"
+    try:
+        site = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        return {}, fail("site file", f"{path}: {' '.join(str(error).split())}", advice)
+    if not isinstance(site, dict) or not isinstance(site.get("partitions"), dict) or not site["partitions"]:
+        return {}, fail("site file", f"{path}: no partitions", advice)
+    if unknown := [key for key in site if key not in KEYS]:
+        return {}, fail("site file", f"{path}: unknown key '{unknown[0]}'; {suggest(str(unknown[0]), KEYS)}", advice)
+    from snakemake_executor_plugin_slurm.partitions import read_partition_file
+    from snakemake_interface_common.exceptions import WorkflowError
+
+    try:
+        read_partition_file(path)
+    except (WorkflowError, TypeError, KeyError, ValueError, AttributeError) as error:
+        return {}, fail("site file", f"{path}: partitions: {error}", advice)
+    return site, None
+
+
+def check_account(site: dict[str, Any], accounts: dict[str, set[str]] | None) -> Check:
+    """Check account and QOS against what the user may use."""
+    account, qos = str(site.get("account") or ""), str(site.get("qos") or "")
+    if accounts is None:
+        return warn("account", "sacctmgr does not answer: account and QOS were not checked", "ask the site")
+    known = ", ".join(sorted(accounts)) or "none"
+    if not account:
+        advice = f"set account in the site file to one of: {known}"
+        return warn("account", "none given; the plugin takes the account of your last job, a guess", advice)
+    if account not in accounts:
+        return fail("account", f"'{account}' is not yours", f"set account in the site file to one of: {known}")
+    if qos and qos not in accounts[account]:
+        yours = ", ".join(sorted(accounts[account])) or "none"
+        return fail("account", f"account {account} has no QOS '{qos}'", f"set qos in the site file to one of: {yours}")
+    return ok("account", account + (f", QOS {qos}" if qos else ""))
+
+
+def check_partitions(site: dict[str, Any], partitions: dict[str, PartitionFacts]) -> list[Check]:
+    """Check each partition of the site file against sinfo."""
+    return [_check_partition(name, limits or {}, site, partitions) for name, limits in site["partitions"].items()]
+
+
+def _check_partition(
+    name: str, limits: dict[str, Any], site: dict[str, Any], partitions: dict[str, PartitionFacts]
+) -> Check:
+    label = f"partition {name}"
+    if name not in partitions:
+        return fail(label, "the cluster has no such partition", f"sinfo lists: {', '.join(partitions) or 'none'}")
+    facts = partitions[name]
+    if not facts.up:
+        return fail(label, "it is down", "wait, or take it out of the site file")
+    minutes, gpus = _minutes(limits), int(limits.get("max_gpu", 0))
+    if minutes > facts.minutes:
+        found = f"max_runtime is {minutes:g} min, the cluster allows {facts.minutes:g}"
+        return fail(label, f"{found}; jobs in between are refused", f"set max_runtime to {facts.minutes:g}")
+    model = str(site.get("gpu_model") or "")
+    most = facts.gpus.get(model, 0) if model else max(facts.gpus.values(), default=0)
+    models = ", ".join(f"{count} x {name or 'gpu'}" for name, count in facts.gpus.items()) or "none"
+    if gpus > most:
+        what = f"max_gpu is {gpus}" + (f" of model {model}" if model else "")
+        return fail(label, f"{what}; a node has {models}", "correct max_gpu or gpu_model in the site file")
+    for key, there in (("max_mem_mb", facts.memory_mb), ("max_threads", facts.cpus)):
+        if limits.get(key, 0) > there:
+            return fail(label, f"{key} is {limits[key]}; the largest node has {there}", f"set {key} to {there}")
+    found = f"{facts.nodes} node(s), {facts.cpus} cores, {facts.memory_mb} MB, GPUs per node: {models}"
+    return ok(label, found)
+
+
+def read_needs(root: Path) -> dict[str, Needs]:
+    """Return the needs of every rule that goes to the cluster, from a dry run of the whole study from nothing.
+
+    Empty where the dry run fails (no index yet).
+    """
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ASSETS / "Snakefile"), "--directory", str(root)]
+    options = ["--forceall", "--dry-run", "--cores", "1"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    needs: dict[str, Needs] = {}
+    rule = ""
+    for line in done.stdout.splitlines() if done.returncode == 0 else ():
+        if match := RULE.match(line):
+            rule = match[1]
+        elif line.startswith("localrule"):
+            rule = ""
+        elif rule and line.strip().startswith("resources:"):
+            found = {key: int(value) for key, value in NEED.findall(line)}
+            old = needs.get(rule, Needs())
+            needs[rule] = Needs(*(max(getattr(old, key), found.get(key, 0)) for key in ("mem_mb", "runtime", "gpu")))
+    return needs
+
+
+def check_needs(needs: dict[str, Needs], site: dict[str, Any], partitions: dict[str, PartitionFacts]) -> list[Check]:
+    """Check that each rule's first attempt fits a partition; the plugin sends what fits nowhere to the default one."""
+    checks = []
+    for rule, need in needs.items():
+        reasons = {
+            name: reason
+            for name, limits in site["partitions"].items()
+            if (reason := _find_misfit(need, limits or {}, partitions.get(name)))
+        }
+        if len(reasons) == len(site["partitions"]):
+            told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+            advice = "correct the limits in the site file, or lower the rule's needs with set-resources in the profile"
+            checks.append(fail(f"rule {rule}", f"fits no partition ({told})", advice))
+    if not needs:
+        advice = "build the index (`guidegen index`), then ask again"
+        return [warn("rules", "a dry run of the study failed, so that the rules' needs were not checked", advice)]
+    return checks or [ok("rules", f"{len(needs)} rules fit a partition at their first attempt")]
+
+
+def _find_misfit(need: Needs, limits: dict[str, Any], facts: PartitionFacts | None) -> str:
+    if need.gpu > int(limits.get("max_gpu", 0)):
+        return f"needs {need.gpu} GPU(s)"
+    if need.runtime > _minutes(limits):
+        return f"needs {need.runtime} min"
+    memory = min(limits.get("max_mem_mb", float("inf")), facts.memory_mb if facts else float("inf"))
+    return f"needs {need.mem_mb} MB" if need.mem_mb > memory else ""
+
+
+def _minutes(limits: dict[str, Any]) -> float:
+    from snakemake_executor_plugin_slurm.utils import parse_time_to_minutes
+
+    return float(parse_time_to_minutes(limits["max_runtime"])) if "max_runtime" in limits else float("inf")
