@@ -17,13 +17,27 @@ from guidegen.study import Study
 pytestmark = pytest.mark.real
 REALDATA = Path(os.environ.get("GUIDEGEN_REALDATA", Path(__file__).parents[2].parent / "shared" / "realdata"))
 CONFIG = Path(__file__).parents[2] / "config"
+GE = {"kvp": "120", "thickness_mm": "5", "manufacturer": "GE MEDICAL SYSTEMS", "transfer_syntax": "1.2.840.10008.1.2.1"}
 SERIES = {
-    "lusc": ("TCGA-LUSC_TCGA-34-2605/dicom", {"patient": "TCGA-34-2605", "sex": "male", "age": "76"}, -2048),
-    "pda": ("CPTAC-PDA_C3L-00189/dicom", {"patient": "C3L-00189", "sex": "female", "age": "68"}, -3024),
-    "crlm": ("CRLM-CT-1006/dicom", {"patient": "CRLM-CT-1006"}, -3024),
+    "lusc": (
+        "TCGA-LUSC_TCGA-34-2605/dicom",
+        {"patient": "TCGA-34-2605", "sex": "male", "age": "76", "kernel": "LUNG", "extent_mm": "400,400,305"} | GE,
+        -2048,
+    ),
+    "pda": (
+        "CPTAC-PDA_C3L-00189/dicom",
+        {"patient": "C3L-00189", "sex": "female", "age": "68", "kernel": "LUNG", "extent_mm": "440,440,175"} | GE,
+        -3024,
+    ),
+    "crlm": (
+        "CRLM-CT-1006/dicom",
+        {"patient": "CRLM-CT-1006", "contrast_agent": "GASTRO & OMNI", "phase": "", "extent_mm": "412,412,255"} | GE,
+        -3024,
+    ),
     "jpeg2000": (
         "TotalSegmentator_testdata/example_ct_dicom",
-        {"sex": "", "age": "", "transfer_syntax": "1.2.840.10008.1.2.4.90"},
+        {"sex": "", "age": "", "kernel": "Br38f 3", "extent_mm": "500,500,40", "thickness_mm": "3", "kvp": "120"}
+        | {"manufacturer": "SIEMENS", "transfer_syntax": "1.2.840.10008.1.2.4.90"},
         None,
     ),
 }
@@ -97,6 +111,7 @@ def test_volume_is_what_simpleitk_reads(study: Study, name: str) -> None:
     assert np.array_equal(ours, np.maximum(flipped, -1024))
     assert ours.min() == -1024
     assert row["padding_value"] == ("" if padding is None else str(padding))
+    assert row["repairs"] == ""
 
 
 def test_private_collection_is_the_same_volume_and_tells_nothing(study: Study) -> None:
