@@ -8,7 +8,6 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from guidegen.cluster.orphans import cancel_orphans
 from guidegen.codehash import code_hash
 from guidegen.errors import GuideGenError
 from guidegen.study import Study
@@ -36,11 +35,7 @@ include: "rules/report.smk"
 
 
 onstart:
-    # The study is locked here, so that jobs of it in SLURM's queue belong to a run that died.
-    if workflow.execution_settings.lock and (orphans := cancel_orphans(study.root)):
-        print(
-            f"Cancelled {len(orphans)} jobs of an earlier run: {', '.join(orphans)}"
-        )
+    cancel_earlier_jobs()
 
 
 rule all:

@@ -2,6 +2,9 @@
 
 import sys
 
+from guidegen.cluster.orphans import cancel_orphans
+from snakemake.logging import logger
+
 CORE = study.config.environments.core
 SEGMENTATION = study.config.environments.segmentation
 THREADS = study.config.study.threads
@@ -56,6 +59,16 @@ def expand_set(name):
     """Manifests of a synthetic set."""
     shards = study.config.synthesize.list_shards(name)
     return [f"results/synthetic/{name}/{shard}.tsv" for shard in shards]
+
+
+def cancel_earlier_jobs():
+    """Cancel the study's jobs in SLURM's queue: while Snakemake holds the study's lock, they are those of a dead run."""
+    try:
+        jobs = cancel_orphans(study.root) if workflow.execution_settings.lock else []
+    except GuideGenError as error:
+        raise WorkflowError(str(error)) from None
+    if jobs:
+        logger.info(f"Cancelled {len(jobs)} jobs of an earlier run: {', '.join(jobs)}")
 
 
 # The environment that runs Snakemake comes first, so that `guidegen` is this one even where it was not activated.

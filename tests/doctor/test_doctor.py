@@ -8,7 +8,9 @@ from pathlib import Path
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+from typer.testing import CliRunner
 
+from guidegen.cli import app
 from guidegen.doctor.check import Check
 from guidegen.doctor.environment import check_environment, compare_packages, read_lock
 from guidegen.doctor.machine import check_disk
@@ -70,12 +72,14 @@ def test_package_that_differs_from_the_lock_is_named() -> None:
     assert any(text.startswith("numpy ") and "lock: 0.0.1" in text for text in differing)
 
 
-def test_command_line_exits_with_1_on_problems_only(study: Path, call) -> None:
-    good = call("doctor", "--study", study, "--json")
+def test_command_line_exits_with_1_on_problems_only(study: Path) -> None:
+    command = ["doctor", "--study", str(study)]
+    good = CliRunner().invoke(app, [*command, "--json"])
+    assert good.exit_code == 0, good.stdout
     assert all(check["level"] != "problem" for check in json.loads(good.stdout))
     edit_config(study, "name: all-MiniLM-L6-v2", "name: no/such-encoder")
-    bad = call("doctor", "--study", study, check=False)
-    assert bad.returncode == 1
+    bad = CliRunner().invoke(app, command)
+    assert bad.exit_code == 1
     assert "PROBLEM  text encoder" in bad.stdout
     assert "hf download no/such-encoder" in bad.stdout
 

@@ -67,7 +67,7 @@ def test_plain_snakemake_cancels_what_a_killed_run_left(study: Path, cluster) ->
     assert [job.id for job in list_queued(study)] == [orphan]
     done = subprocess.run(command, cwd=study, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"Cancelled 1 jobs of an earlier run: {orphan}" in done.stdout
+    assert f"Cancelled 1 jobs of an earlier run: {orphan}" in done.stderr
     assert list_queued(study) == []
     assert cluster.call("squeue", "-h", "-j", stranger, "-o", "%i") == stranger
     cluster.call("scancel", stranger)

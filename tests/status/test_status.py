@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -141,6 +142,20 @@ def test_job_that_failed_and_then_succeeded_is_done(copied: Path) -> None:
     text = log_start(4, log) + log_error(4, log) + log_start(4, log) + f"{STAMP}\nFinished jobid: 4 (Rule: train)\n"
     write_log(copied, text)
     assert take_snapshot(Study.load(copied)).jobs == []
+
+
+def test_watching_ends_with_ctrl_c(tmp_path: Path, call) -> None:
+    call("init", tmp_path / "study", "--preset", "smoke")
+    command = [sys.executable, "-m", "guidegen", "status", "--study", str(tmp_path / "study"), "--watch"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"})
+    assert process.stdout is not None
+    shown = ""
+    while "index was not built" not in shown:
+        line = process.stdout.readline()
+        assert line, shown
+        shown += line
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 0
 
 
 def test_missing_study_is_one_clear_error(tmp_path: Path, call) -> None:

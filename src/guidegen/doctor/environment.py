@@ -21,8 +21,8 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 def check_environment() -> list[Check]:
     """Check the environment that this command runs in."""
-    programs = [_check_program(name) for name in ("git", "dcm2niix", "s5cmd", "dvc")]
-    return [_check_python(), _check_packages(), *programs, _check_browser()]
+    programs = [_check_program(name) for name in ("git", "dcm2niix", "s5cmd")]
+    return [_check_python(), _check_packages(), *programs, _check_dvc(), _check_browser()]
 
 
 def read_lock(path: Path = LOCK) -> dict[str, str]:
@@ -82,6 +82,14 @@ def _check_program(name: str) -> Check:
     if not lines or (done.returncode and name != "dcm2niix"):
         return fail(name, f"{program} does not run: {' '.join(lines)[:200]}", f"reinstall it: {INSTALL}")
     return ok(name, f"{lines[-1].strip()}, {program}")
+
+
+def _check_dvc() -> Check:
+    # It is called as a module of this Python; starting it takes seconds.
+    try:
+        return ok("dvc", version("dvc"))
+    except PackageNotFoundError:
+        return fail("dvc", "not installed", INSTALL)
 
 
 def _check_browser() -> Check:
