@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hand_made_ct import CORONAL, make_ct, make_pattern, to_bytes
 from pydicom import Dataset, dcmread
@@ -161,6 +162,23 @@ def make_colour(datasets: list[Dataset]) -> list[Dataset]:
     return datasets
 
 
+def draw_overlay(datasets: list[Dataset]) -> list[Dataset]:
+    """A retired overlay in bit 12 of 12-bit pixels (PS3.3-2004, C.9.2)."""
+    datasets = make_ct(signed=False, bits=12, intercept=-1024.0)
+    image = np.frombuffer(datasets[5].PixelData, "<u2").copy()
+    image[100:120] |= 1 << 12
+    datasets[5].PixelData = image.tobytes()
+    return datasets
+
+
+def cut_sign(datasets: list[Dataset]) -> list[Dataset]:
+    """Negative 12-bit values whose sign does not fill the upper bits."""
+    datasets = make_ct(bits=12)
+    for ds in datasets:
+        ds.PixelData = (np.frombuffer(ds.PixelData, "<u2") & 0x0FFF).tobytes()
+    return datasets
+
+
 IRREGULAR: dict[str, tuple[Change, str]] = {
     "missing slice": (drop_slice, "missing_slice: 1 missing at a spacing of 2.5 mm"),
     "uneven spacing": (move_slice, "uneven_spacing: gaps from 1.6 to 3.4 mm"),
@@ -185,7 +203,9 @@ IRREGULAR: dict[str, tuple[Change, str]] = {
     "multi-frame": (merge_frames, "multi_frame: image of 12 frames in one file"),
     "enhanced multi-frame": (make_enhanced, "multi_frame: enhanced CT of 12 frames in one file"),
     "four slices": (keep_few, "too_few_slices: 4 slices, at least 10"),
-    "inverted grey": (make_colour, "not_ct"),
+    "inverted grey": (make_colour, "not_ct: image is ('MONOCHROME1', 1, 16)"),
+    "overlay in the pixels": (draw_overlay, "not_ct: stored values up to"),
+    "sign cut off": (cut_sign, "not_ct: stored values up to 4095, 12 bits hold at most 2047"),
 }
 
 

@@ -132,11 +132,20 @@ class _Check:
             header = item.header
             form = (header.get("PhotometricInterpretation"), header.get("SamplesPerPixel"), header.get("BitsAllocated"))
             self.require(form == ("MONOCHROME2", 1, 16), "not_ct", f"image is {form}, expected MONOCHROME2, 1, 16 bit")
+            self.bits(item)
         sizes = Counter(item.shape for item in slices)
         self.require(len(sizes) == 1, "slice_size", f"slices of {_list(sizes)} rows x columns")
         spacings = np.array([item.spacing for item in slices])
         even = np.all(np.abs(spacings - spacings[0]) <= GEOMETRY_TOLERANCE * spacings[0])
         self.require(bool(even and np.all(spacings > 0)), "slice_size", "pixel spacings differ between slices")
+
+    def bits(self, item: Slice) -> None:
+        """Refuse values above the stored bits: an overlay drawn into the pixels, or a sign that was not extended."""
+        bits = int(item.header.get("BitsStored") or 16)
+        if bits < 16 and (stored := item.stored) is not None:
+            limit = 2 ** (bits - int(item.header.PixelRepresentation)) - 1
+            highest = int(stored.max())
+            self.require(highest <= limit, "not_ct", f"stored values up to {highest}, {bits} bits hold at most {limit}")
 
     def rescale(self, slices: list[Slice]) -> None:
         found = {(item.header.get("RescaleSlope"), item.header.get("RescaleIntercept")) for item in slices}

@@ -22,8 +22,9 @@ VOLUME_KEYS = ("AcquisitionNumber", "TemporalPositionIdentifier", "AcquisitionDa
 """Attributes by which stacked volumes of one series can be told apart, the most explicit first."""
 TAGS = [
     *("SOPClassUID", "SeriesInstanceUID", "ImageType", "NumberOfFrames", "SamplesPerPixel", "Rows", "Columns"),
-    *("PhotometricInterpretation", "BitsAllocated", "PixelRepresentation", "PixelSpacing", "PixelPaddingValue"),
-    *("ImagePositionPatient", "ImageOrientationPatient", "RescaleSlope", "RescaleIntercept", *VOLUME_KEYS),
+    *("PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelSpacing"),
+    *("PixelPaddingValue", "ImagePositionPatient", "ImageOrientationPatient", "RescaleSlope", "RescaleIntercept"),
+    *VOLUME_KEYS,
 ]
 PIXEL_DATA_TAGS = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
 """(7FE0,0010) in little and in big endian."""
