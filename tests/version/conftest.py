@@ -1,5 +1,6 @@
 """Tiny studies made with `process_items` alone."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,7 +14,8 @@ from guidegen.ids import assign_shard, make_case_id
 from guidegen.manifest import Item, Outcome, process_items
 from guidegen.provenance import record_job
 from guidegen.study import Study
-from guidegen.tables import write_tsv
+from guidegen.tables import read_tsv, write_tsv
+from guidegen.version.commit import commit_run
 from guidegen.version.repository import init_repository
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -127,7 +129,33 @@ def study(template: Path, tmp_path: Path) -> Study:
     return Study.load(tmp_path / "study")
 
 
+@pytest.fixture(scope="session")
+def committed_template(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a committed study of six patients, the state of its splits among it, and its remote."""
+    folder = tmp_path_factory.mktemp("committed")
+    shutil.copytree(template, folder / "study", symlinks=True)
+    cohort = folder / "study" / "data" / "cohort"
+    state = {
+        row["patient"]: {"split": row["split"], "stratum": ["", "", ""]} for row in read_tsv(cohort / "cohort.tsv")
+    }
+    (cohort / "splits.json").write_text(json.dumps({"patients": state}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("guidegen.version.commit.describe_code", lambda: "0" * 40)
+        commit_run(Study.load(folder / "study"))
+    return folder
+
+
 @pytest.fixture
-def ct_files(study: Study) -> Callable[[], list[Path]]:
+def committed(committed_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    """A copy of the committed study to play with, its remote beside it; later jobs count as made by clean code."""
+    monkeypatch.setattr("guidegen.provenance.describe_code", lambda: "0" * 40)
+    shutil.copytree(committed_template, tmp_path, symlinks=True, dirs_exist_ok=True)
+    return Study.load(tmp_path / "study")
+
+
+@pytest.fixture
+def ct_files(request: pytest.FixtureRequest) -> Callable[[], list[Path]]:
     """The converted volumes of the study, in order."""
+    name = "committed" if "committed" in request.fixturenames else "study"
+    study: Study = request.getfixturevalue(name)
     return lambda: sorted((study.root / "data" / "ct").rglob("*.nii.gz"))

@@ -12,8 +12,6 @@ from test_verify import edit_table, findings, name_of
 from conftest import git, run_phases
 from guidegen.errors import GuideGenError
 from guidegen.study import Study
-from guidegen.tables import read_tsv
-from guidegen.version.commit import commit_run
 from guidegen.version.repair import repair_study
 from guidegen.version.verify import verify_study
 
@@ -21,17 +19,6 @@ Files = Callable[[], list[Path]]
 LINEAGE = "results/provenance/lineage.jsonl"
 POINTER = "data/ct/tcga_luad/s000.dvc"
 MANIFEST = "data/ct/tcga_luad/s000.tsv"
-
-
-@pytest.fixture
-def committed(study: Study, monkeypatch: pytest.MonkeyPatch) -> Study:
-    """A committed study with the state of its splits and a remote folder."""
-    monkeypatch.setattr("guidegen.provenance.describe_code", lambda: "0" * 40)
-    cohort = study.root / "data" / "cohort"
-    state = {row["patient"]: {"split": row["split"]} for row in read_tsv(cohort / "cohort.tsv")}
-    (cohort / "splits.json").write_text(json.dumps({"patients": state}))
-    commit_run(study)
-    return study
 
 
 def repair(study: Study, **options: bool) -> list[str]:
@@ -129,7 +116,7 @@ def test_a_patient_moved_to_another_split_everywhere_is_found_by_the_last_commit
     """Cohort, state of the splits and lineage agree with each other; only git remembers."""
     cohort = committed.root / "data" / "cohort" / "cohort.tsv"
     edit_table(cohort, lambda rows: rows[0].update(split="test"))
-    swap(committed.root, "data/cohort/splits.json", '"P-000": {"split": "train"}', '"P-000": {"split": "test"}')
+    swap(committed.root, "data/cohort/splits.json", '"P-000": {"split": "train"', '"P-000": {"split": "test"')
     record = committed.root / "results" / "provenance" / "first" / "prepare.json"
     row = json.loads(record.read_text()) | {"start": "2030-01-01T00:00:00Z", "end": "2030-01-01T00:00:01Z"}
     row["outputs"]["data/cohort/cohort.tsv"] = hashlib.sha256(cohort.read_bytes()).hexdigest()

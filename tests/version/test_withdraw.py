@@ -1,7 +1,7 @@
 """A patient whose consent was withdrawn is gone from workspace, cache and remote, and does not come back."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,12 +23,10 @@ PATIENT = "P-002"
 
 
 @pytest.fixture
-def runs(study: Study, monkeypatch: pytest.MonkeyPatch) -> tuple[Study, str]:
+def runs(committed: Study, monkeypatch: pytest.MonkeyPatch) -> tuple[Study, str]:
     """A study with one committed run of six patients, and its tag."""
-    monkeypatch.setattr("guidegen.provenance.describe_code", lambda: "0" * 40)
-    tag = commit_run(study).tag
     monkeypatch.setenv("GUIDEGEN_RUN_ID", "second")
-    return study, tag
+    return committed, git(committed.root, "tag", "--list", "run/*").strip()
 
 
 def find_traces(root: Path, *tops: str) -> list[str]:
@@ -105,9 +103,7 @@ def test_no_run_that_holds_the_patient_is_restored_or_pushed_again(runs: tuple[S
         restore_run(old, tag)  # a clone from before knows nothing of it, but the remote has nothing to give
 
 
-def test_a_clean_older_run_comes_back_and_the_tombstone_stays(
-    study: Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_clean_older_run_comes_back_and_the_tombstone_stays(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("guidegen.provenance.describe_code", lambda: "0" * 40)
     shutil.rmtree(study.root / "data")
     shutil.rmtree(study.root / "results")
@@ -185,9 +181,9 @@ Call = Callable[..., object]
 
 
 @pytest.fixture(scope="module")
-def finished(smoke_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def finished(smoke_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A committed copy of the smoke study."""
     root = tmp_path_factory.mktemp("finished") / "study"
     shutil.copytree(smoke_study, root, symlinks=True)
     commit_run(Study.load(root), allow_dirty=True)
-    yield root
+    return root
