@@ -19,13 +19,14 @@ class Advance(Protocol):
 
 
 @contextmanager
-def track_progress(title: str, total: int, unit: str = "cases") -> Iterator[Advance]:
+def track_progress(title: str, total: int, unit: str = "cases", kept: int = 0) -> Iterator[Advance]:
     """Show the progress of `total` units of work on standard error.
 
     Args:
         title: what is being done, e.g. `"convert tcga_luad/s000"`.
         total: number of units.
         unit: what is counted, in the plural.
+        kept: units that were done before; they count as done, but not for the rate.
 
     Yields:
         A function to call after each piece of work.
@@ -34,11 +35,11 @@ def track_progress(title: str, total: int, unit: str = "cases") -> Iterator[Adva
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         columns = (*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
         with Progress(*columns, console=Console(stderr=True)) as bars:
-            task = bars.add_task(title, total=total, note="")
+            task = bars.add_task(title, total=total, completed=kept, note="")
             yield lambda amount=1, note="": bars.update(task, advance=amount, note=note)
         return
     start = last = time.monotonic()
-    done = 0
+    done = kept
 
     def advance(amount: int = 1, note: str = "") -> None:
         nonlocal done, last
@@ -47,7 +48,7 @@ def track_progress(title: str, total: int, unit: str = "cases") -> Iterator[Adva
         if done < total and now - last < SECONDS_BETWEEN_LINES:
             return
         last = now
-        rate = done / max(now - start, 1e-9)
+        rate = (done - kept) / max(now - start, 1e-9)
         left = (total - done) / rate if rate else float("inf")
         print(
             f"{title}: {done}/{total} {unit}, {rate:.3g}/s, {left:.0f} s left {note}".rstrip(),

@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from train_process import start_training
 
 from guidegen.study import Study
+from guidegen.train.checkpoints import CheckpointFolder, Curves
 from guidegen.train.run import STAGES
 
 FILES = ("model.safetensors", "model.json", "curves.csv", "held_out.json", "samples.png")
@@ -34,23 +36,33 @@ def forget_stage(root: Path, stage: str) -> None:
 
 
 def count_steps(root: Path, stage: str) -> int:
-    found = [int(path.name.split("-")[1]) for path in state_folder(root, stage).glob("step-*")]
-    return max(found, default=0)
+    return max((int(path.name.split("-")[1]) for path in list_checkpoints(root, stage)), default=0)
 
 
-@pytest.mark.parametrize("stage", ["semantic_synthesizer", "contrast_autoencoder", "latent_generator"])
-def test_killed_training_ends_at_the_same_bytes(stage, trained_study, copy_study):
+def list_checkpoints(root: Path, stage: str) -> list[Path]:
+    return sorted(state_folder(root, stage).glob("*/step-*"))
+
+
+@pytest.mark.parametrize(
+    ("stage", "goals"),
+    [
+        ("semantic_synthesizer", (0, 0, 0, 2, 2, 2, 4, 4, 6, 6)),
+        ("contrast_autoencoder", (1, 3, 5)),
+        ("latent_generator", (1, 3, 5)),
+    ],
+)
+def test_killed_training_ends_at_the_same_bytes(stage, goals, trained_study, copy_study):
     wanted = read_results(trained_study, stage)
     root = copy_study(trained_study).root
     forget_stage(root, stage)
     rng = random.Random(f"kill {stage}")
     kills = []
-    for goal in (1, 3, 5):
+    for goal in goals:
         process = start_training(root, stage)
         while process.is_alive() and count_steps(root, stage) < goal:
             time.sleep(0.005)
         # a moment later, so that some kills hit a step and some the writing of a checkpoint
-        time.sleep(rng.uniform(0, 0.15))
+        time.sleep(rng.uniform(0, 0.3))
         assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
         process.join()
@@ -86,7 +98,7 @@ def test_damaged_checkpoint_is_passed_over(damage, trained_study, copy_study, ca
     stage = "semantic_synthesizer"
     root = copy_study(trained_study).root
     wanted = read_results(root, stage)
-    last, before = sorted(state_folder(root, stage).glob("step-*"))[::-1]
+    last, before = list_checkpoints(root, stage)[::-1][:2]
     tensors = last / "tensors"
     content = bytearray(tensors.read_bytes())
     if damage == "truncated":
@@ -103,10 +115,20 @@ def test_damaged_checkpoint_is_passed_over(damage, trained_study, copy_study, ca
     assert read_results(root, stage) == wanted
 
 
-def test_only_the_last_checkpoints_are_kept(trained_study):
+def test_the_last_checkpoints_and_the_best_are_kept(trained_study):
     for stage in ("semantic_synthesizer", "contrast_autoencoder", "latent_generator"):
-        names = sorted(path.name for path in state_folder(trained_study, stage).iterdir())
-        assert names == ["step-00000006", "step-00000008"]
+        # held-out losses are measured after step 4 and at the end, when there is nothing left to keep
+        names = [path.name for path in list_checkpoints(trained_study, stage)]
+        assert names == ["step-00000004", "step-00000006", "step-00000008"]
+
+
+def test_the_best_checkpoint_is_that_of_the_lowest_held_out_loss(tmp_path):
+    folder, curves = CheckpointFolder(tmp_path, "f", 1), Curves()
+    for step, loss in ((1, 0.5), (2, 0.3), (3, 0.4), (4, 0.6)):
+        folder.save(step, {"x": torch.zeros(1)}, curves, {})
+        curves.rows.append((step, "held_out", loss))
+    folder.save(5, {"x": torch.zeros(1)}, curves, {})
+    assert [path.name for path in folder.list()] == ["step-00000002", "step-00000005"]
 
 
 def test_other_settings_start_afresh(trained_study, copy_study, caplog):
@@ -116,5 +138,28 @@ def test_other_settings_start_afresh(trained_study, copy_study, caplog):
     before = read_results(root, "semantic_synthesizer")
     with caplog.at_level(logging.WARNING):
         STAGES["semantic_synthesizer"](Study.load(root))
-    assert "made with other settings, code or data" in caplog.text
+    assert "checkpoints of other settings, code or data are not used" in caplog.text
     assert read_results(root, "semantic_synthesizer")["model.safetensors"] != before["model.safetensors"]
+
+
+def test_while_it_runs_curves_and_pictures_lie_in_the_state_folder(trained_study):
+    for stage in ("semantic_synthesizer", "contrast_autoencoder", "latent_generator"):
+        (folder,) = state_folder(trained_study, stage).iterdir()
+        lines = (folder / "curves.csv").read_text().splitlines()
+        names = {line.split(",")[1] for line in lines[1:]}
+        assert {"loss", "held_out", "steps_per_second", "memory_gib", "loader_wait_share"} <= names
+        assert (folder / "samples-00000004.png").is_file()
+        assert list((folder / "tensorboard").glob("events.*"))
+
+
+def test_curves_that_are_watched_have_no_step_twice_after_a_kill(trained_study, copy_study):
+    stage = "semantic_synthesizer"
+    root = copy_study(trained_study).root
+    (folder,) = state_folder(root, stage).iterdir()
+    shutil.rmtree(folder / "step-00000008")
+    shutil.rmtree(folder / "step-00000006")
+    STAGES[stage](Study.load(root))
+    lines = (folder / "curves.csv").read_text().splitlines()
+    keys = [tuple(line.split(",")[:2]) for line in lines]
+    assert len(keys) == len(set(keys))
+    assert ("8", "loss") in keys

@@ -18,6 +18,7 @@ from guidegen.study import Study
 from guidegen.tables import read_tsv
 
 EMPTY_KEY = "empty"
+COLUMNS = ("case", "patient", "collection", "split", "spacing_mm", "coverage_top", "coverage_bottom", "status")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class CohortCase:
     """One case of the cohort; arrays that it lacks are None."""
 
     case: str
+    patient: str
+    collection: str
     split: str
     labels: Path | None
     ct: Path | None
@@ -68,7 +71,7 @@ class Cohort:
     def load(cls, study: Study) -> "Cohort":
         """Read `data/cohort`. Raises GuideGenError where `guidegen prepare` was not run."""
         folder = study.root / "data" / "cohort"
-        rows = read_tsv(folder / "cohort.tsv", ("case", "split", "spacing_mm", "coverage_top", "status"))
+        rows = read_tsv(folder / "cohort.tsv", COLUMNS)
         arrays = {row["case"]: row for row in read_manifest(folder / "arrays.tsv")}
         prompts: dict[str, list[tuple[int, str, str]]] = {}
         for row in read_tsv(folder / "text" / "prompts.tsv", ("case", "variant", "key", "prompt")):
@@ -81,6 +84,8 @@ class Cohort:
         cases = tuple(
             CohortCase(
                 case=row["case"],
+                patient=row["patient"],
+                collection=row["collection"],
                 split=row["split"],
                 labels=locate(row["case"], "labels_path"),
                 ct=locate(row["case"], "ct_path"),
@@ -111,6 +116,11 @@ class Cohort:
             return self._states[key or EMPTY_KEY]
         except KeyError:
             raise GuideGenError(f"states.safetensors holds no states for key '{key}'; run `guidegen prepare`") from None
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the training samples per collection."""
+        return self.study.config.train.collection_shares
 
     def select(self, *splits: str, having: Callable[[CohortCase], object] = lambda case: True) -> list[CohortCase]:
         """Return the cases of some splits for which `having` is true."""

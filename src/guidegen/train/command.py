@@ -5,6 +5,9 @@ from pathlib import Path
 
 import typer
 
+from guidegen.errors import GuideGenError
+from guidegen.study import Study
+
 
 class Stage(StrEnum):
     """Stages in the order in which they can be trained; the first two do not need each other."""
@@ -21,7 +24,14 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    stage: Stage = typer.Argument(..., help="What to train, or `latents`: store the latents of all CTs for stage III."),
+    stage: Stage | None = typer.Argument(
+        None, help="What to train; `latents` stores the latents of all CTs for stage III."
+    ),
+    preflight: bool = typer.Option(
+        False,
+        "--preflight",
+        help="Train nothing: read every case once, list what is wrong, say what training will need.",
+    ),
     study: Path = typer.Option(Path("."), "--study", help="Study folder."),
 ) -> None:
     """Train one stage on the prepared cohort, or go on where it was stopped.
@@ -30,12 +40,29 @@ def train(
     and exit with code 75: start it again.
 
     Example: `guidegen train semantic_synthesizer --study studies/demo`
+    Before any GPU hour: `guidegen train --preflight --study studies/demo`
     """
+    if preflight:
+        from guidegen.train.run import run_preflight
+
+        for line in run_preflight(Study.load(study), [stage.value] if stage else [entry.value for entry in Stage]):
+            typer.echo(line)
+        return
+    if stage is None:
+        raise GuideGenError(f"train: name a stage ({', '.join(entry.value for entry in Stage)}) or give --preflight")
     from guidegen.provenance import record_job
-    from guidegen.study import Study
+    from guidegen.train.devices import is_leader
     from guidegen.train.run import STAGES, list_inputs
+    from guidegen.train.signals import RequeueRequested
 
     opened = Study.load(study)
     output = opened.manifest("results", "models", stage.value)
-    with record_job(opened, "train", {"stage": stage.value}, list_inputs(opened, stage.value), [output]):
+    if is_leader():
+        with record_job(opened, "train", {"stage": stage.value}, list_inputs(opened, stage.value), [output]):
+            STAGES[stage.value](opened)
+        return
+    try:
         STAGES[stage.value](opened)
+    except RequeueRequested:
+        # the first process says so; a second exit code would end it in the middle of that
+        raise typer.Exit from None

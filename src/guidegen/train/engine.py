@@ -1,36 +1,28 @@
 """The training loop, one for all stages."""
 
-import logging
+import copy
 import math
-import signal
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
-from lightning_fabric import Fabric
+from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+from lightning_fabric.wrappers import _FabricOptimizer
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from guidegen.errors import GuideGenError
-from guidegen.progress import track_progress
+from guidegen.progress import Advance, track_progress
 from guidegen.seeds import derive_seed
-from guidegen.train.checkpoints import CheckpointFolder, Curves
+from guidegen.train.checkpoints import HELD_OUT, CheckpointFolder, Curves, TrainingState
+from guidegen.train.devices import Hardware, checkpoint_activations, gather_tensor, launch_fabric, shard_module
+from guidegen.train.loader import Loader
+from guidegen.train.monitor import Monitor, measure_memory
 from guidegen.train.settings import OptimizationSettings
-
-REQUEUE_CODE = 75
-"""Exit code of a training that was told to stop (SIGTERM, SIGUSR1) and left a checkpoint: start it again."""
-
-log = logging.getLogger(__name__)
-
-
-class RequeueRequested(GuideGenError):
-    """The job was told to stop; a checkpoint was written."""
-
-    exit_code = REQUEUE_CODE
+from guidegen.train.signals import RequeueRequested, note_signals, stop_at_once
 
 
 class StageModule(Protocol):
@@ -58,6 +50,9 @@ class TrainingRun:
     state: Path
     fingerprint: str
     settings: OptimizationSettings
+    hardware: Hardware = field(default_factory=Hardware)
+    draw: Callable[[nn.Module, Path], None] | None = None
+    """Draws samples of a model into a PNG file; called with the moving average when the held-out loss is measured."""
 
 
 @dataclass
@@ -67,57 +62,196 @@ class Trained:
     model: nn.Module
     """The moving average, in evaluation mode."""
     curves: Curves = field(default_factory=Curves)
+    progress: bool = False
+    """Whether this process did steps, not one before it all of them."""
 
 
-def run_training(run: TrainingRun, stage: Any) -> Trained:
+def run_training(run: TrainingRun, stage: Any) -> Trained | None:
     """Train a stage, or go on with it from its last checkpoint.
 
     Args:
         run: name, seed, places and settings.
         stage: a `StageModule` (an nn.Module).
 
+    Returns:
+        The trained model; None in all processes that train it but the first.
+
     Raises:
         RequeueRequested: SIGTERM or SIGUSR1 came; a checkpoint was written.
         GuideGenError: the loss is not finite; names the cases of the batch.
     """
-    settings = run.settings
-    fix_numerics(run.threads)
-    warnings.filterwarnings("ignore", message="The `srun` command is available")
-    fabric = Fabric(accelerator="auto", devices=1, precision=settings.precision)
-    average = AveragedModel(stage.model, multi_avg_fn=make_averaging(settings.ema)).to(fabric.device)
-    module, optimizer = fabric.setup(stage, make_optimizer(stage, settings))
-    checkpoints = CheckpointFolder(run.state, run.fingerprint, settings.checkpoints_kept)
-    start, curves = checkpoints.restore(stage, average, optimizer)
-    with catch_signals() as stopped, track_progress(f"train {run.stage}", settings.steps, "steps") as advance:
-        advance(start, "kept from before") if start else None
-        for step in range(start, settings.steps):
-            torch.manual_seed(derive_seed(run.seed, run.stage, step))
-            set_learning_rate(optimizer, settings, step)
-            parts: list[dict[str, Tensor]] = []
-            for micro in range(settings.accumulate):
-                batch = fabric.to_device(stage.draw_batch(step * settings.accumulate + micro))
-                losses = module(batch, step / settings.steps)
-                check_finite(losses, batch.cases, run.stage, step)
-                fabric.backward(losses["loss"] / settings.accumulate)
-                parts.append(losses)
-            fabric.clip_gradients(module, optimizer, max_norm=settings.clip, error_if_nonfinite=False)
-            optimizer.step()
-            optimizer.zero_grad()
-            average.update_parameters(stage.model)
-            values = {name: sum(float(part[name].detach()) for part in parts) / len(parts) for name in parts[0]}
-            curves.pending.append(values)
+    training = Training(run, stage)
+    start, steps = training.restore(), run.settings.steps
+    with note_signals() as stopped, training.watch(start) as (batches, monitor, advance):
+        for step in range(start, steps):
+            if training.is_validation_due(step):
+                training.validate(step, step > start)
+            training.set_learning_rate(step)
+            parts = [training.compute_gradients(batches, step, turn) for turn in range(training.turns)]
+            training.update_weights()
+            losses, stopping = training.agree(parts, bool(stopped))
             done = step + 1
-            if done % settings.log_every == 0 or done == settings.steps:
-                curves.close_interval(done)
-            if done % settings.validate_every == 0 and done < settings.steps:
-                held_out = stage.measure_held_out(average.module)
-                curves.rows.append((done, "held_out", sum(held_out) / len(held_out)))
-            if done % settings.checkpoint_every == 0 or done == settings.steps or stopped:
-                checkpoints.save(done, stage, average, optimizer, curves)
-            if stopped and done < settings.steps:
-                raise RequeueRequested(f"train {run.stage}: stopped by {stopped[0]} after step {done}; start it again")
-            advance(1, f"loss {values['loss']:.4g}")
-    return Trained(average.module.eval().requires_grad_(False), curves)
+            training.note_losses(done, losses, monitor)
+            if (
+                stopping
+                or done == steps
+                or done % run.settings.checkpoint_every == 0
+                or training.is_validation_due(done)
+            ):
+                training.save(done)
+            if stopping and done < steps:
+                who = stopped[0] if stopped else "a signal to another process"
+                raise RequeueRequested(f"train {run.stage}: stopped by {who} after step {done}; start it again")
+            advance(1, f"loss {losses['loss']:.4g}, {measure_memory():.1f} GiB")
+    model = training.gather_average().eval().requires_grad_(False)
+    return Trained(model, training.curves, start < steps) if training.fabric.is_global_zero else None
+
+
+class Training:
+    """The steps of the loop, and what they share.
+
+    A step takes `accumulate` batches, shared out among the processes: batch `number` has the same cases and the same
+    noise whoever draws it, so that the number of processes changes nothing but the order of sums.
+    """
+
+    def __init__(self, run: TrainingRun, stage: Any) -> None:
+        settings = run.settings
+        self.run, self.stage = run, stage
+        self.fabric = launch_fabric(run.hardware, settings.precision, settings.accumulate)
+        self.turns = settings.accumulate // self.fabric.world_size
+        fix_numerics(run.threads)
+        self.average = AveragedModel(stage.model, multi_avg_fn=make_averaging(settings.ema)).to(self.fabric.device)
+        self._whole: nn.Module | None = None
+        if isinstance(self.fabric.strategy, ModelParallelStrategy):
+            self._whole = copy.deepcopy(self.average.module)
+            shard_module(self.average.module, self.fabric.strategy.device_mesh["data_parallel"])
+        if settings.activation_checkpointing:
+            checkpoint_activations(stage)
+        self.module = self.fabric.setup_module(torch.compile(stage) if settings.compile else stage)  # type: ignore[arg-type]
+        self._plain_optimizer = make_optimizer(stage, settings)
+        self.optimizer = cast(_FabricOptimizer, self.fabric.setup_optimizers(self._plain_optimizer))
+        self.state = TrainingState(stage, self.average, self._plain_optimizer)
+        self.checkpoints = CheckpointFolder(run.state, run.fingerprint, settings.checkpoints_kept)
+        self.curves = Curves()
+
+    def restore(self) -> int:
+        """Go back to the newest whole checkpoint; return the steps done, 0 where there is none."""
+        found = self.checkpoints.load()
+        if found is None:
+            return 0
+        facts, tensors = found
+        self.state.restore(tensors)
+        self.fabric.strategy.precision.load_state_dict(facts["scaler"])
+        self.curves = Curves([tuple(row) for row in facts["curves"]], facts["pending"])
+        return facts["step"]
+
+    def save(self, done: int) -> None:
+        """Write a checkpoint; every process takes part, the first writes."""
+        tensors = self.state.collect()
+        if self.fabric.is_global_zero:
+            self.checkpoints.save(done, tensors, self.curves, self.fabric.strategy.precision.state_dict())
+        self.fabric.barrier()
+
+    @contextmanager
+    def watch(self, start: int) -> Iterator[tuple[Loader[Any], Monitor | None, Advance]]:
+        """Yield this process's batches from step `start` on and, in the first process, what shows the progress."""
+        steps = range(start, self.run.settings.steps)
+        numbers = (self._number(step, turn) for step in steps for turn in range(self.turns))
+        with ExitStack() as stack:
+            batches = stack.enter_context(closing(Loader(self.stage.draw_batch, numbers)))
+            if not self.fabric.is_global_zero:
+                yield batches, None, lambda amount=1, note="": None
+                return
+            title = f"train {self.run.stage}"
+            monitor = stack.enter_context(Monitor(self.checkpoints.folder, start, self.curves, batches))
+            yield batches, monitor, stack.enter_context(track_progress(title, steps.stop, "steps", kept=start))
+
+    def _number(self, step: int, turn: int) -> int:
+        accumulate, world = self.run.settings.accumulate, self.fabric.world_size
+        return step * accumulate + turn * world + self.fabric.global_rank
+
+    def is_validation_due(self, done: int) -> bool:
+        """Return whether the held-out loss is measured after `done` steps; at the end the results hold it."""
+        return done > 0 and done % self.run.settings.validate_every == 0 and done < self.run.settings.steps
+
+    def validate(self, done: int, progress: bool) -> None:
+        """Measure the held-out loss of the moving average and draw samples; a checkpoint was written before."""
+        model = self.gather_average()
+        if not self.fabric.is_global_zero:
+            return
+        # with several processes, one that left here would let the others wait
+        leave = stop_at_once(self.run.stage, progress) if self.fabric.world_size == 1 else nullcontext()
+        with leave:
+            losses = self.stage.measure_held_out(model)
+            if self.run.draw:
+                self.run.draw(model, self.checkpoints.folder / f"samples-{done:08d}.png")
+        self.curves.rows.append((done, HELD_OUT, sum(losses) / len(losses)))
+
+    def gather_average(self) -> nn.Module:
+        """Return the moving average as one whole module."""
+        if self._whole is None:
+            return self.average.module
+        found = {name: gather_tensor(tensor) for name, tensor in self.average.module.state_dict().items()}
+        self._whole.load_state_dict(found)
+        return self._whole
+
+    def set_learning_rate(self, step: int) -> None:
+        """Set the rate of `step`."""
+        set_learning_rate(self._plain_optimizer, self.run.settings, step)
+
+    def compute_gradients(self, batches: Loader[Any], step: int, turn: int) -> dict[str, float]:
+        """Add the gradients of one batch; return its losses. Raises GuideGenError where one is not finite."""
+        run, fabric = self.run, self.fabric
+        torch.manual_seed(derive_seed(run.seed, run.stage, self._number(step, turn)))
+        batch = fabric.to_device(next(batches))
+        waits = fabric.world_size > 1 and turn < self.turns - 1
+        with fabric.no_backward_sync(self.module, enabled=waits):
+            losses = self.module(batch, step / run.settings.steps)
+            values = torch.stack([loss.detach().float() for loss in losses.values()])
+            self._check_finite(dict(zip(losses, values.tolist(), strict=True)), batch.cases, step)
+            fabric.backward(losses["loss"] / self.turns)
+        return dict(zip(losses, values.tolist(), strict=True))
+
+    def _check_finite(self, losses: dict[str, float], cases: list[str], step: int) -> None:
+        """All processes learn of a loss that is not finite before any of them waits for gradients of another."""
+        bad = {name: value for name, value in losses.items() if not math.isfinite(value)}
+        anywhere = bool(bad)
+        if self.fabric.world_size > 1:
+            anywhere = float(self.fabric.all_reduce(torch.tensor(float(anywhere)), reduce_op="sum")) > 0  # type: ignore[arg-type]
+        if not anywhere:
+            return
+        hint = "Look at their arrays, or lower learning_rate or use precision 32-true"
+        if not bad:
+            raise GuideGenError(f"train {self.run.stage}: a loss of another process is not finite at step {step}")
+        what = ", ".join(f"{name} is {value}" for name, value in bad.items())
+        raise GuideGenError(
+            f"train {self.run.stage}: {what} at step {step}; cases of the batch: {', '.join(cases)}. {hint}"
+        )
+
+    def update_weights(self) -> None:
+        """Clip the gradients, take a step, follow it with the moving average."""
+        clip = self.run.settings.clip
+        self.fabric.clip_gradients(self.module, self.optimizer, max_norm=clip, error_if_nonfinite=False)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.average.update_parameters(self.stage.model)
+
+    def agree(self, parts: list[dict[str, float]], stopped: bool) -> tuple[dict[str, float], bool]:
+        """Return the mean losses of all processes' batches, and whether any process was told to stop."""
+        losses = {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
+        if self.fabric.world_size == 1:
+            return losses, stopped
+        values = torch.tensor([float(stopped), *losses.values()], dtype=torch.float64)
+        told, *means = self.fabric.all_reduce(values, reduce_op="mean").tolist()  # type: ignore[union-attr]
+        return dict(zip(losses, means, strict=True)), told > 0
+
+    def note_losses(self, done: int, losses: dict[str, float], monitor: Monitor | None) -> None:
+        """Add the losses of a step to the curves."""
+        self.curves.pending.append(losses)
+        if done % self.run.settings.log_every == 0 or done == self.run.settings.steps:
+            self.curves.close_interval(done)
+            if monitor:
+                monitor.close_interval(done)
 
 
 def fix_numerics(threads: int) -> None:
@@ -156,29 +290,3 @@ def make_averaging(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor]
             mean.lerp_(value, 1 - kept)
 
     return average
-
-
-def check_finite(losses: dict[str, Tensor], cases: list[str], stage: str, step: int) -> None:
-    """Raise GuideGenError where a loss is not finite."""
-    for name, value in losses.items():
-        if not torch.isfinite(value):
-            raise GuideGenError(
-                f"train {stage}: {name} is {float(value.detach())} at step {step}; cases of the batch: "
-                f"{', '.join(cases)}. Look at their arrays, or lower learning_rate or use precision 32-true"
-            )
-
-
-@contextmanager
-def catch_signals() -> Iterator[list[str]]:
-    """Yield a list that gets the name of SIGTERM or SIGUSR1 when it comes; the old handlers return at the end."""
-    received: list[str] = []
-
-    def note(number: int, frame: object) -> None:
-        received.append(signal.Signals(number).name)
-
-    old = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGUSR1)}
-    try:
-        yield received
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

@@ -88,7 +88,7 @@ class LatentGeneratorStage(nn.Module):
 
     def draw_batch(self, index: int) -> LatentBatch:
         """Return training batch number `index`."""
-        cases = pick_cases(self.cases, self.settings.optimization.batch, index, self.seed, STAGE)
+        cases = pick_cases(self.cases, self.settings.optimization.batch, index, self.seed, STAGE, self.cohort.shares)
         return self.make_batch(cases, [pick_prompt(case, index, self.seed) for case in cases])
 
     def forward(self, batch: LatentBatch, share: float) -> dict[str, Tensor]:

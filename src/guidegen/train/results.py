@@ -1,7 +1,7 @@
 """What a training leaves behind: `results/models/<stage>/` and its manifest."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from guidegen.atomic import hash_file, replace_folder
@@ -38,8 +38,13 @@ def write_results(study: Study, stage: str, fill: Callable[[Path], None]) -> Non
 def write_curves(folder: Path, curves: Curves, steps: int, held_out: list[float]) -> None:
     """Write curves.csv: step, name, value; the last point is the final held-out loss."""
     rows = [*curves.rows, (steps, "held_out", sum(held_out) / len(held_out))]
-    lines = ["step,name,value", *(f"{step},{name},{value:.6g}" for step, name, value in rows)]
-    (folder / "curves.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    text = "".join(["step,name,value\n", *format_curves(rows)])
+    (folder / "curves.csv").write_text(text, encoding="utf-8")
+
+
+def format_curves(rows: Iterable[tuple[int, str, float]]) -> list[str]:
+    """Return the lines of curves.csv, without its heading."""
+    return [f"{step},{name},{value:.6g}\n" for step, name, value in rows]
 
 
 def write_held_out(

@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from guidegen.atomic import hash_file
 from guidegen.codehash import code_hash
@@ -17,30 +20,48 @@ from guidegen.models.model_files import hash_labels
 from guidegen.models.semantic_synthesizer import SemanticSynthesizer
 from guidegen.seeds import derive_seed
 from guidegen.study import Study
-from guidegen.train.cohort import Cohort, CohortCase
+from guidegen.train.cohort import CohortCase
 from guidegen.train.contrast_autoencoder import ContrastAutoencoderStage
-from guidegen.train.engine import TrainingRun, run_training
+from guidegen.train.devices import Hardware
+from guidegen.train.engine import Trained, TrainingRun, fix_numerics, run_training
+from guidegen.train.estimate import describe_device, estimate_stage, measure_rate
 from guidegen.train.latent_generator import LatentGeneratorStage
 from guidegen.train.pictures import Panel, Row, draw_samples
+from guidegen.train.preflight import check_cohort
 from guidegen.train.results import write_curves, write_held_out, write_results
 from guidegen.train.semantic_synthesizer import SemanticSynthesizerStage
 from guidegen.train.settings import OptimizationSettings
+from guidegen.train.signals import stop_at_once
 
 EXAMPLES = 3
 UNKNOWN_SPACING = (1.0, 1.0, 1.0)
+Draw = Callable[[nn.Module, Path], None]
+log = logging.getLogger(__name__)
 
 
 def train_semantic_synthesizer(study: Study) -> None:
     """Train stage I on all training cases with a label map and write `results/models/semantic_synthesizer`."""
-    name, settings, cohort = "semantic_synthesizer", study.config.train.semantic_synthesizer, Cohort.load(study)
+    name, settings = "semantic_synthesizer", study.config.train.semantic_synthesizer
+    cohort = check_cohort(study, [name], read_arrays=False)
     torch.manual_seed(derive_seed(study.config.study.seed, name, "weights"))
     model = SemanticSynthesizer(settings.model, cohort.bind(), cohort.states(""))
     stage = SemanticSynthesizerStage(model, cohort, settings, study.config.study.seed)
-    trained = run_training(_plan_run(study, name, settings.optimization, []), stage)
-    network = trained.model
-    assert isinstance(network, SemanticSynthesizer)
 
-    def fill(folder: Path) -> None:
+    def draw(network: nn.Module, path: Path) -> None:
+        assert isinstance(network, SemanticSynthesizer)
+        rows = [
+            Row(
+                case.case,
+                case.prompts[0][0],
+                [_panel("real", case, case.load_labels(), True), _panel("synthetic", case, labels, True)],
+            )
+            for case, labels in stage.draw_examples(network, EXAMPLES)
+        ]
+        draw_samples(path, "Label maps for held-out prompts", rows, study.labels)
+
+    def fill(folder: Path, trained: Trained) -> None:
+        network = trained.model
+        assert isinstance(network, SemanticSynthesizer)
         network.save(folder, **_describe(study, settings.optimization))
         losses = stage.measure_held_out(network)
         write_curves(folder, trained.curves, settings.optimization.steps, losses)
@@ -52,31 +73,31 @@ def train_semantic_synthesizer(study: Study) -> None:
             "cross-entropy of x_0 (nats per voxel) at five noise levels",
             [case.case for case in stage.held_out],
         )
-        rows = [
-            Row(
-                case.case,
-                case.prompts[0][0],
-                [_panel("real", case, case.load_labels(), True), _panel("synthetic", case, labels, True)],
-            )
-            for case, labels in stage.draw_examples(network, EXAMPLES)
-        ]
-        draw_samples(folder / "samples.png", "Label maps for held-out prompts", rows, study.labels)
+        draw(network, folder / "samples.png")
 
-    write_results(study, name, fill)
+    _train(study, name, settings.optimization, stage, draw, fill)
 
 
 def train_contrast_autoencoder(study: Study) -> None:
     """Train stage II on all training cases with a CT and write `results/models/contrast_autoencoder`."""
-    name, settings, cohort = "contrast_autoencoder", study.config.train.contrast_autoencoder, Cohort.load(study)
+    name, settings = "contrast_autoencoder", study.config.train.contrast_autoencoder
+    cohort = check_cohort(study, [name], read_arrays=False)
     torch.manual_seed(derive_seed(study.config.study.seed, name, "weights"))
     model = ContrastAutoencoder(settings.model, cohort.bind())
     stage = ContrastAutoencoderStage(model, cohort, settings, study.config.study.seed)
-    trained = run_training(_plan_run(study, name, settings.optimization, []), stage)
-    network = trained.model
-    assert isinstance(network, ContrastAutoencoder)
-    stage.measure_latents(network)
 
-    def fill(folder: Path) -> None:
+    def draw(network: nn.Module, path: Path) -> None:
+        rows = []
+        for case in stage.held_out[:: max(1, len(stage.held_out) // EXAMPLES)][:EXAMPLES]:
+            ct, guess = stage.reconstruct(network, case)
+            panels = [_panel("real", case, ct, False), _panel("reconstruction", case, guess, False)]
+            rows.append(Row(case.case, case.prompts[0][0] if case.prompts else "", panels))
+        draw_samples(path, "Held-out CTs and their reconstruction", rows, study.labels)
+
+    def fill(folder: Path, trained: Trained) -> None:
+        network = trained.model
+        assert isinstance(network, ContrastAutoencoder)
+        stage.measure_latents(network)
         network.save(folder, **_describe(study, settings.optimization))
         losses = stage.measure_held_out(network)
         write_curves(folder, trained.curves, settings.optimization.steps, losses)
@@ -88,26 +109,23 @@ def train_contrast_autoencoder(study: Study) -> None:
             "mean absolute error (HU) of reconstructed volumes",
             [case.case for case in stage.held_out],
         )
-        rows = []
-        for case in stage.held_out[:: max(1, len(stage.held_out) // EXAMPLES)][:EXAMPLES]:
-            ct, guess = stage.reconstruct(network, case)
-            panels = [_panel("real", case, ct, False), _panel("reconstruction", case, guess, False)]
-            rows.append(Row(case.case, case.prompts[0][0] if case.prompts else "", panels))
-        draw_samples(folder / "samples.png", "Held-out CTs and their reconstruction", rows, study.labels)
+        draw(network, folder / "samples.png")
 
-    write_results(study, name, fill)
+    _train(study, name, settings.optimization, stage, draw, fill)
 
 
 def train_latents(study: Study) -> None:
     """Store the latents of all CT cases in `results/models/latents`."""
     from guidegen.train.latents import store_latents
 
+    check_cohort(study, ["latents"], read_arrays=False)
     store_latents(study)
 
 
 def train_latent_generator(study: Study) -> None:
     """Train stage III on the stored latents and write `results/models/latent_generator`."""
-    name, settings, cohort = "latent_generator", study.config.train.latent_generator, Cohort.load(study)
+    name, settings = "latent_generator", study.config.train.latent_generator
+    cohort = check_cohort(study, [name], read_arrays=False)
     results = study.root / "results" / "models"
     autoencoder = ContrastAutoencoder.load(results / "contrast_autoencoder", labels_hash=hash_labels(study.labels))
     manifest = study.manifest("results", "models", "latents")
@@ -117,24 +135,10 @@ def train_latent_generator(study: Study) -> None:
     model.latent_mean.copy_(autoencoder.latent_mean)
     model.latent_std.copy_(autoencoder.latent_std)
     stage = LatentGeneratorStage(model, cohort, latents, settings, study.config.study.seed)
-    trained = run_training(_plan_run(study, name, settings.optimization, [manifest]), stage)
-    network = trained.model
-    assert isinstance(network, LatentGenerator)
-    autoencoder.to(network.latent_mean.device)
 
-    def fill(folder: Path) -> None:
-        weights = hash_file(results / "contrast_autoencoder" / "model.safetensors")
-        network.save(folder, autoencoder=weights, **_describe(study, settings.optimization))
-        losses = stage.measure_held_out(network)
-        write_curves(folder, trained.curves, settings.optimization.steps, losses)
-        write_held_out(
-            folder,
-            losses,
-            stage.measure_baseline(),
-            "mean and variance of each latent voxel, combined with x_t linearly",
-            "mean squared error of the velocity of normalised latents at five noise levels",
-            [case.case for case in stage.held_out],
-        )
+    def draw(network: nn.Module, path: Path) -> None:
+        assert isinstance(network, LatentGenerator)
+        autoencoder.to(network.latent_mean.device)
         rows = [
             Row(
                 case.case,
@@ -148,9 +152,26 @@ def train_latent_generator(study: Study) -> None:
             for case, labels, ct in stage.draw_examples(network, autoencoder, EXAMPLES)
         ]
         if rows:
-            draw_samples(folder / "samples.png", "CTs for held-out label maps and prompts", rows, study.labels)
+            draw_samples(path, "CTs for held-out label maps and prompts", rows, study.labels)
 
-    write_results(study, name, fill)
+    def fill(folder: Path, trained: Trained) -> None:
+        network = trained.model
+        assert isinstance(network, LatentGenerator)
+        weights = hash_file(results / "contrast_autoencoder" / "model.safetensors")
+        network.save(folder, autoencoder=weights, **_describe(study, settings.optimization))
+        losses = stage.measure_held_out(network)
+        write_curves(folder, trained.curves, settings.optimization.steps, losses)
+        write_held_out(
+            folder,
+            losses,
+            stage.measure_baseline(),
+            "mean and variance of each latent voxel, combined with x_t linearly",
+            "mean squared error of the velocity of normalised latents at five noise levels",
+            [case.case for case in stage.held_out],
+        )
+        draw(network, folder / "samples.png")
+
+    _train(study, name, settings.optimization, stage, draw, fill)
 
 
 STAGES = {
@@ -173,16 +194,59 @@ def list_inputs(study: Study, stage: str) -> list[Path]:
     return paths
 
 
-def _plan_run(study: Study, stage: str, settings: OptimizationSettings, more: list[Path]) -> TrainingRun:
-    parts = [
-        code_hash("train", "models"),
-        study.config.hash_sections(f"train.{stage}", "prepare"),
-        hash_labels(study.labels),
-    ]
-    parts += [hash_file(path) for path in [*list_inputs(study, stage), *more]]
+def run_preflight(study: Study, stages: list[str]) -> list[str]:
+    """Read every case once and return a line per stage with what it will need.
+
+    Raises:
+        GuideGenError: lists what is wrong.
+    """
+    cohort = check_cohort(study, stages, read_arrays=True)
+    train = study.config.train
+    fix_numerics(study.config.study.threads)
+    lines = [f"preflight: {len(cohort.cases)} cases read, nothing wrong; figures are for {describe_device()}"]
+    for name in (stage for stage in stages if stage != "latents"):
+        precision = getattr(train, name).optimization.precision
+        estimate = estimate_stage(study, cohort, name)
+        lines.append(estimate.describe(measure_rate(precision), train.devices * train.nodes))
+    return lines
+
+
+def _train(
+    study: Study,
+    name: str,
+    settings: OptimizationSettings,
+    stage: nn.Module,
+    draw: Draw,
+    fill: Callable[[Path, Trained], None],
+) -> None:
+    """Train a stage and, in the first of its processes, write its results with `fill`."""
+    with stop_at_once(name, progress=False):
+        trained = run_training(_plan_run(study, name, settings, draw), stage)
+    if trained is not None:
+        with stop_at_once(name, trained.progress):
+            write_results(study, name, lambda folder: fill(folder, trained))
+
+
+def _plan_run(study: Study, stage: str, settings: OptimizationSettings, draw: Draw) -> TrainingRun:
+    train, parts = study.config.train, [code_hash("train", "models"), hash_labels(study.labels)]
+    parts.append(study.config.hash_sections(f"train.{stage}", "train.collection_shares", "prepare"))
+    parts += [hash_file(path) for path in list_inputs(study, stage)]
     fingerprint = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
     state = study.state_folder("results", "models", stage)
-    return TrainingRun(stage, study.config.study.seed, study.config.study.threads, state, fingerprint, settings)
+    others = [path.name for path in state.iterdir() if path.is_dir() and path.name != fingerprint]
+    if others and not (state / fingerprint).exists():
+        log.warning("%s: checkpoints of other settings, code or data are not used (%s)", state, ", ".join(others))
+    (state / fingerprint).mkdir(exist_ok=True)
+    return TrainingRun(
+        stage=stage,
+        seed=study.config.study.seed,
+        threads=study.config.study.threads,
+        state=state / fingerprint,
+        fingerprint=fingerprint,
+        settings=settings,
+        hardware=Hardware(train.devices, train.nodes, train.strategy),
+        draw=draw,
+    )
 
 
 def _describe(study: Study, settings: OptimizationSettings) -> dict[str, Any]:

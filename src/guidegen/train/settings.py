@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from guidegen.models.settings import (
     ContrastAutoencoderSettings,
@@ -20,7 +20,7 @@ class OptimizationSettings(Section):
     batch: int = Field(ge=1)
     """Cases per batch."""
     accumulate: int = Field(1, ge=1)
-    """Batches per optimizer step."""
+    """Batches per optimizer step over all GPUs: 4 GPUs with 8 make 2 each, so that GPUs change speed, not results."""
     learning_rate: float = Field(ge=0)
     """Highest learning rate (AdamW); cosine decay after the warm-up."""
     warmup: int = Field(100, ge=0)
@@ -35,14 +35,18 @@ class OptimizationSettings(Section):
     """Decay of the moving average of the weights; it starts lower, as (1 + step) / (10 + step)."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"
     """Numeric precision (Lightning Fabric)."""
+    activation_checkpointing: bool = False
+    """Compute activations of blocks again in the backward pass: less memory, about a third more time."""
+    compile: bool = False
+    """Compile the network (torch.compile); needs a C++ compiler, and the first step takes minutes."""
     checkpoint_every: int = Field(1000, ge=1)
     """Steps between checkpoints."""
     checkpoints_kept: int = Field(2, ge=1)
-    """How many of the last checkpoints are kept."""
+    """How many of the last checkpoints are kept; the one with the best held-out loss is kept besides."""
     log_every: int = Field(50, ge=1)
     """Steps between points of the curves; each is the mean over these steps."""
     validate_every: int = Field(5000, ge=1)
-    """Steps between points of the held-out loss."""
+    """Steps between points of the held-out loss, each with sample pictures and a checkpoint."""
     held_out_cases: int = Field(32, ge=1)
     """How many held-out cases (validation and test) the held-out loss is measured on."""
 
@@ -77,9 +81,26 @@ class LatentGeneratorTraining(Section):
 class TrainSettings(Section):
     """Settings of the phase `train`."""
 
+    devices: int = Field(1, ge=1)
+    """GPUs per node that train one stage together (without GPUs: processes)."""
+    nodes: int = Field(1, ge=1)
+    """Nodes that train one stage together."""
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    """How several GPUs share the work: each holds the whole network (ddp), or a part of it (fsdp)."""
+    collection_shares: dict[str, float] = {}
+    """Share of the training samples that come from a collection, e.g. `{private_ct: 0.5}`; the collections that are not
+    named share the rest by their size. Empty: every case is seen equally often."""
     semantic_synthesizer: SemanticSynthesizerTraining = SemanticSynthesizerTraining()
     """Stage I: prompt → label map."""
     contrast_autoencoder: ContrastAutoencoderTraining = ContrastAutoencoderTraining()
     """Stage II: CT ↔ latent."""
     latent_generator: LatentGeneratorTraining = LatentGeneratorTraining()
     """Stage III: prompt + label map → CT latent."""
+
+    @field_validator("collection_shares")
+    @classmethod
+    def _check_shares(cls, shares: dict[str, float]) -> dict[str, float]:
+        wrong = {name: share for name, share in shares.items() if not 0 < share <= 1}
+        if wrong or sum(shares.values()) > 1 + 1e-9:
+            raise ValueError(f"shares must lie in (0, 1] and add up to at most 1, found {wrong or shares}")
+        return shares
