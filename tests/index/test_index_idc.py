@@ -1,5 +1,7 @@
 """The twelve collections in the IDC's index: the funnel is the published one."""
 
+import hashlib
+
 import pytest
 from small_study import make_study
 
@@ -19,6 +21,10 @@ FUNNEL = {
     "slice_size": ("2755", "681", 224),
     "body_part": ("2755", "681", 224),
 }
+
+
+ELIGIBLE = "8dd136ccd84dcb8eedc44abd4c7c9ddde08b08ba12d71aca484e4745f89744c3"
+"""sha256 of the sorted UIDs of the 2,755 series that the rule chose when it was set up with other code."""
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +60,12 @@ def test_location_is_pinned_by_the_immutable_series_uuid(study: Study) -> None:
         assert row["location"].endswith(f"/{row['crdc_series_uuid']}/")
         assert row["location"].startswith("s3://idc-open-data")
         assert row["source_version"].startswith("idc-index-data ")
+
+
+def test_chosen_series_are_those_of_the_published_selection(study: Study) -> None:
+    offers = read_offers(study, list(study.collections.values()))
+    rows = [row for c, offer in offers.items() for row in build_collection(study, c, offer).rows]
+    chosen = sorted(row["series_uid"] for row in rows if row["role"] == "ct")
+    assert len(chosen) == 2755
+    assert len({row["patient"] for row in rows}) == 681
+    assert hashlib.sha256("\n".join(chosen).encode()).hexdigest() == ELIGIBLE

@@ -132,8 +132,9 @@ def test_pages_that_end_too_early(gdc: Gdc, monkeypatch: pytest.MonkeyPatch) -> 
 def test_clinical_table_of_a_study(gdc: Gdc, tmp_path: Path) -> None:
     config = "study: {name: idc, collections: [tcga_kirc]}\n"
     study = make_study(tmp_path, config + f"retrieve: {{gdc_url: '{gdc.url}', min_free_gb: 0, attempts: 1}}\n")
+    source = {"doi": "10.7937/k9/tcia.2016.v6pbvtdr", "licence": "CC BY 3.0", "shard": "s000"}
     rows = [
-        dict.fromkeys(INDEX_COLUMNS, "") | {"case": name, "patient": name, "patient_id": name, "shard": "s000"}
+        dict.fromkeys(INDEX_COLUMNS, "") | source | {"case": name, "patient": name, "patient_id": name}
         for name in names(2, 5)
     ]
     write_tsv(study.index_table("tcga_kirc"), INDEX_COLUMNS, rows)
@@ -142,7 +143,9 @@ def test_clinical_table_of_a_study(gdc: Gdc, tmp_path: Path) -> None:
     assert (row["status"], row["rows"], row["key_column"]) == ("ok", "2", "submitter_id")
     assert [line["submitter_id"] for line in read_tsv(study.root / row["path"])] == list(names(2, 5))
     terms = (tmp_path / "data" / "raw" / "tcga_kirc" / "LICENCE.txt").read_text()
-    assert "Licence: CC BY 3.0" in terms
+    assert "Licence: CC BY 3.0\n  https://creativecommons.org/licenses/by/3.0/\n" in terms
+    assert "Akin, O., Elnajjar, P." in terms
+    assert "The Cancer Genome Atlas Kidney Renal Clear Cell Carcinoma Collection (TCGA-KIRC) (Version 3)" in terms
     nobody = make_study(tmp_path, config + "retrieve: {gdc_url: 'http://127.0.0.1:9', attempts: 1}\n")
     with pytest.raises(ShardFailed, match=r"http://127\.0\.0\.1:9/cases: no connection"):
         retrieve_clinical(nobody, collection)

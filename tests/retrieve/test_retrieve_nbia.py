@@ -18,9 +18,10 @@ from guidegen.convert.shards import convert_shard
 from guidegen.errors import ItemError
 from guidegen.index.build import build_index
 from guidegen.manifest import Item
-from guidegen.retrieve.nbia import download_series
+from guidegen.retrieve.fetch import Retrieval
+from guidegen.retrieve.nbia import download_series, read_zip
 from guidegen.retrieve.settings import RetrieveSettings
-from guidegen.retrieve.shards import Retrieval, find_collection, retrieve_series, retrieve_shard
+from guidegen.retrieve.shards import find_collection, retrieve_series, retrieve_shard
 from guidegen.retrieve.tarball import read_tar
 
 CASE = "tcga_read__P-1__00000000"
@@ -76,11 +77,12 @@ def test_series_arrives_whole_and_leaves_no_download(source: Source, tmp_path: P
 def test_whole_zip_of_a_killed_job_is_not_fetched_again(source: Source, tmp_path: Path) -> None:
     settings = source.settings()
     location = f"getImageWithMD5Hash?SeriesInstanceUID={source.uid}"
-    first = download_series(location, 100_000, tmp_path, settings)
-    assert download_series(location, 100_000, tmp_path, settings) == first
+    path = download_series(location, 100_000, tmp_path, settings)
+    first = read_zip(path, 100_000)
+    assert download_series(location, 100_000, tmp_path, settings) == path
     assert len(source.proxy.asked) == 1
-    (tmp_path / "series.zip").write_bytes((tmp_path / "series.zip").read_bytes()[:-400])
-    assert download_series(location, 100_000, tmp_path, settings) == first
+    path.write_bytes(path.read_bytes()[:-400])
+    assert read_zip(download_series(location, 100_000, tmp_path, settings), 100_000) == first
     assert len(source.proxy.asked) == 2
 
 
@@ -202,8 +204,8 @@ def test_location_that_is_no_series(source: Source, tmp_path: Path) -> None:
         download_series("getImageWithMD5Hash?SeriesInstanceUID=1&x=../", 1, tmp_path, source.settings())
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_shard_with_hostile_patients_from_index_to_volume(tmp_path: Path, workers: int) -> None:
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_shard_with_hostile_patients_from_index_to_volume(tmp_path: Path, at_once: int) -> None:
     nbia = Nbia()
     server = nbia.serve()
     patients = ["../../etc", "x" * 200, "Jürgen Groß", "a b\tc"]
@@ -214,7 +216,7 @@ def test_shard_with_hostile_patients_from_index_to_volume(tmp_path: Path, worker
         tmp_path / "study",
         "study: {name: nbia, collections: [tcga_read]}\n"
         "index: {source: nbia, idc_tables_url: '', selection: {nbia: {min_instances: 12, min_slice_mb: null}}}\n"
-        f"retrieve: {{nbia_url: '{nbia.url}', min_free_gb: 0, workers: {workers}}}\n",
+        f"retrieve: {{nbia_url: '{nbia.url}', min_free_gb: 0, series_at_once: {at_once}}}\n",
     )
     build_index(study)
     collection = find_collection(study, "tcga_read")

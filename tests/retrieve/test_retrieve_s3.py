@@ -13,9 +13,10 @@ from guidegen import services
 from guidegen.errors import ItemError
 from guidegen.index.build import INDEX_COLUMNS
 from guidegen.manifest import Item
+from guidegen.retrieve.fetch import Retrieval
 from guidegen.retrieve.s3 import download_series
 from guidegen.retrieve.settings import RetrieveSettings
-from guidegen.retrieve.shards import Retrieval, find_collection, retrieve_series, retrieve_shard
+from guidegen.retrieve.shards import find_collection, retrieve_series, retrieve_shard
 from guidegen.retrieve.tarball import read_tar
 from guidegen.tables import write_tsv
 
@@ -57,7 +58,9 @@ def test_series_arrives_whole(bucket: Bucket, settings: RetrieveSettings, tmp_pa
 
 def test_whole_shard_of_a_study(bucket: Bucket, server: str, tmp_path: Path) -> None:
     config = "study: {name: idc, collections: [tcga_read]}\nindex: {source: idc}\n"
-    study = make_study(tmp_path, config + f"retrieve: {{endpoint_url: '{server}', min_free_gb: 0, workers: 2}}\n")
+    study = make_study(
+        tmp_path, config + f"retrieve: {{endpoint_url: '{server}', min_free_gb: 0, series_at_once: 2}}\n"
+    )
     write_tsv(study.index_table("tcga_read"), INDEX_COLUMNS, [bucket.index_row()])
     (row,) = retrieve_shard(study, find_collection(study, "tcga_read"), "s000")
     assert (row["status"], row["instances"]) == ("ok", "12")

@@ -72,7 +72,8 @@ def read_idc(collections: list[str], tables: list[Path]) -> dict[str, Offer]:
     """
     package = importlib.import_module("idc_index_data")
     table = Path(str(package.IDC_INDEX_PARQUET_FILEPATH))
-    release = " with ".join([f"idc-index-data {version('idc-index-data')}", *(path.stem for path in tables)])
+    extra = " with " + ", ".join(path.stem for path in tables) if tables else ""
+    release = f"idc-index-data {version('idc-index-data')}{extra}"
     offers = {name: Offer([], release) for name in collections}
     for row in iterate_rows(table, collections):
         place = f"s3://{row['aws_bucket']}/{row['crdc_series_uuid']}/"

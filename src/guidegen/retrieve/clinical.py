@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from guidegen.atomic import hash_file, write_text
+from guidegen.atomic import hash_file
 from guidegen.codehash import code_hash
 from guidegen.errors import GuideGenError, ItemError
 from guidegen.ids import clean_patient
@@ -15,6 +15,7 @@ from guidegen.index.pseudonyms import read_private
 from guidegen.index.withdrawn import list_withdrawn
 from guidegen.manifest import Item, Outcome, process_items
 from guidegen.retrieve.gdc import fetch_cases
+from guidegen.retrieve.terms import write_terms
 from guidegen.study import Collection, Study
 from guidegen.tables import write_tsv
 
@@ -50,8 +51,7 @@ def retrieve_clinical(study: Study, collection: Collection) -> list[dict[str, st
         GuideGenError: a local table is configured but missing.
     """
     source = _locate(study, collection)
-    rows = study.read_index(collection.id)
-    _write_terms(study, collection, rows)
+    write_terms(study, collection)
     items = []
     if source.path or source.gdc_url:
         inputs = {"patients": " ".join(source.patients), "url": source.gdc_url}
@@ -167,13 +167,3 @@ def pseudonymise_table(
         log.warning("clinical table: column(s) left out because they may identify a patient: %s", ", ".join(dropped))
     kept = [name for name in header if name not in dropped]
     return kept, [{name: pseudonyms[row[key]] if name == key else row[name] for name in kept} for row in rows]
-
-
-def _write_terms(study: Study, collection: Collection, rows: list[dict[str, str]]) -> None:
-    """Write licence and citation of a collection and of its annotations beside the data."""
-    lines = [f"{collection.name}", f"Licence: {collection.licence}"]
-    dois = sorted({(row["doi"], row["licence"]) for row in rows if row["doi"]})
-    lines += [f"Cite: https://doi.org/{doi} ({licence})" for doi, licence in dois]
-    if collection.source in ("idc", "nbia"):
-        lines.append("Terms of use: https://www.cancerimagingarchive.net/data-usage-policies-and-restrictions/")
-    write_text(study.root / "data" / "raw" / collection.id / "LICENCE.txt", "\n".join(lines) + "\n")

@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
         from guidegen.errors import GuideGenError
         from guidegen.provenance import record_job
         from guidegen.retrieve.clinical import retrieve_clinical
+        from guidegen.retrieve.disk import explain_disk_errors
         from guidegen.retrieve.shards import find_collection, retrieve_shard
         from guidegen.study import Study
 
@@ -32,7 +33,8 @@ def register(app: typer.Typer) -> None:
         part = "clinical" if clinical else shard
         manifest = opened.manifest("data", "raw", collection, part)
         inputs = [opened.index_table(collection)]
-        with record_job(opened, "retrieve", {"collection": collection, "shard": part}, inputs, [manifest]):
+        job = {"collection": collection, "shard": part}
+        with explain_disk_errors(opened.root), record_job(opened, "retrieve", job, inputs, [manifest]):
             if clinical:
                 retrieve_clinical(opened, found)
             else:

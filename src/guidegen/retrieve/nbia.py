@@ -25,8 +25,8 @@ LARGEST_EXCESS = 2.0
 SPARE_BYTES = 16_000_000
 
 
-def download_series(location: str, size: int, folder: Path, settings: RetrieveSettings) -> list[tuple[str, bytes]]:
-    """Download the zip of a series and return name and bytes of each image; a whole zip from before is kept.
+def download_series(location: str, size: int, folder: Path, settings: RetrieveSettings) -> Path:
+    """Download the zip of a series, whole and with the right hashes; one from before is kept.
 
     The service makes the zip while it sends it and cannot send a part of it, so a transfer that breaks starts again.
 
@@ -41,15 +41,17 @@ def download_series(location: str, size: int, folder: Path, settings: RetrieveSe
     """
     if not LOCATION.fullmatch(location):
         raise ItemError(f"'{location}' is no series of the NBIA; expected getImageWithMD5Hash?SeriesInstanceUID=<uid>")
-    most = round(size * LARGEST_EXCESS) + SPARE_BYTES
+    most = _limit_bytes(size)
     path = folder / "series.zip"
     if path.is_file():
         try:
-            return read_zip(path, most)
+            read_zip(path, size)
         except ItemError:
             path.unlink()
+        else:
+            return path
 
-    def store(response: requests.Response) -> list[tuple[str, bytes]]:
+    def store(response: requests.Response) -> Path:
         with replace_file(path) as temporary, temporary.open("wb") as stream:
             for piece in read_stream(response, settings.timeout_minutes * 60):
                 stream.write(piece)
@@ -58,21 +60,26 @@ def download_series(location: str, size: int, folder: Path, settings: RetrieveSe
         if not path.stat().st_size:
             path.unlink()
             raise ServiceError(f"{response.url}: empty reply, so the service has no such series (any more)")
-        return read_zip(path, most)
+        read_zip(path, size)
+        return path
 
     return ask_service("GET", f"{settings.nbia_url.rstrip('/')}/{location}", store, attempts=settings.attempts)
 
 
-def read_zip(path: Path, most: int) -> list[tuple[str, bytes]]:
+def _limit_bytes(size: int) -> int:
+    return round(size * LARGEST_EXCESS) + SPARE_BYTES
+
+
+def read_zip(path: Path, size: int) -> list[tuple[str, bytes]]:
     """Return name and bytes of each image of a series' zip, all of them named in its list of MD5 hashes.
 
     Args:
         path: the zip.
-        most: bytes that it may unpack to.
+        size: bytes of the series as the index says.
 
     Raises:
         TemporaryError: it is cut off, or a file is missing, unlisted or not what its hash says.
-        ItemError: a member's name is a path, or it unpacks to more than `most` bytes.
+        ItemError: a member's name is a path, or it unpacks to far more than the index says.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -80,8 +87,9 @@ def read_zip(path: Path, most: int) -> list[tuple[str, bytes]]:
             for member in members:
                 if not MEMBER.fullmatch(member.filename):
                     raise ItemError(f"zip member '{member.filename}' is refused: expected a plain file name")
-            if sum(member.file_size for member in members) > most:
-                raise ItemError(f"zip unpacks to {sum(m.file_size for m in members)} bytes, expected at most {most}")
+            unpacked = sum(member.file_size for member in members)
+            if unpacked > _limit_bytes(size):
+                raise ItemError(f"zip unpacks to {unpacked} bytes, the index says {size}")
             if not members:
                 raise TemporaryError("the zip is empty")
             files = {member.filename: archive.read(member) for member in members}

@@ -101,6 +101,8 @@ def _run_s5cmd(words: list[str], location: str, settings: RetrieveSettings, text
         done = subprocess.run(command, input=text, timeout=limit_s, **options)
     except subprocess.TimeoutExpired:
         raise TemporaryError(f"{location}: no end after {limit_s:g} s") from None
+    if done.returncode < 0:
+        raise TemporaryError(f"{location}: s5cmd was ended by {signal.Signals(-done.returncode).name}")
     if done.returncode:
         raise TemporaryError(f"{location}: {_explain(done.stderr or done.stdout)}")
     return done.stdout

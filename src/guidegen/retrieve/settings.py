@@ -8,8 +8,8 @@ from guidegen.section import Section
 class RetrieveSettings(Section):
     """How the files of the indexed series are brought in."""
 
-    workers: int = Field(1, ge=1)
-    """Series that one job brings in at the same time."""
+    series_at_once: int = Field(4, ge=1)
+    """Series that one job downloads at the same time; one after the other is then checked and stored."""
     endpoint_url: str = ""
     """S3 server of the source `idc`, empty: Amazon's; e.g. a mirror, or a proxy on the cluster."""
     nbia_url: str = "https://nbia.cancerimagingarchive.net/nbia-api/services/v4"

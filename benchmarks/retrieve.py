@@ -1,0 +1,141 @@
+"""retrieve: one shard from a local S3 server, checked and stored, against bare s5cmd with a manifest."""
+
+import hashlib
+import io
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+from botocore.client import Config
+from pydicom import Dataset, dcmwrite
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from guidegen.index.build import INDEX_COLUMNS
+from guidegen.retrieve.s3 import find_s5cmd
+from guidegen.retrieve.shards import find_collection, retrieve_shard
+from guidegen.retrieve.tarball import read_tar
+from guidegen.study import Study
+from guidegen.tables import write_tsv
+
+BUCKET, SERIES, SLICES, RUNS = "idc-open-data", 6, 60, 3
+CONFIG = Path(__file__).parents[1] / "config"
+
+
+def make_slice(series: str, number: int) -> bytes:
+    """One CT image of 512 x 512 x 16 bit, as most of the twelve collections have."""
+    ds = Dataset()
+    ds.SOPClassUID, ds.SOPInstanceUID, ds.SeriesInstanceUID = CTImageStorage, generate_uid(), series
+    ds.Modality, ds.PatientID, ds.InstanceNumber = "CT", "P-1", number
+    ds.Rows, ds.Columns, ds.SamplesPerPixel, ds.PhotometricInterpretation = 512, 512, 1, "MONOCHROME2"
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 1
+    ds.PixelData = np.random.default_rng(number).integers(-1024, 1500, (512, 512), np.int16).tobytes()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    stream = io.BytesIO()
+    dcmwrite(stream, ds, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def start_server() -> tuple[subprocess.Popen[bytes], str]:
+    """Run moto's S3 server in a process of its own, so that it shares no interpreter with what is measured."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(600):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return server, f"http://127.0.0.1:{port}"
+        time.sleep(0.1)
+    server.kill()
+    raise RuntimeError("moto's server did not start")
+
+
+def fill_server(url: str) -> list[dict[str, str]]:
+    """Put the series there; returns their index rows."""
+    keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x", "region_name": "us-east-1"}
+    client = boto3.client("s3", endpoint_url=url, config=Config(retries={"max_attempts": 1}), **keys)
+    client.create_bucket(Bucket=BUCKET, ACL="public-read")
+    rows = []
+    for number in range(SERIES):
+        folder, series, size = str(uuid.uuid4()), generate_uid(), 0
+        for image in range(SLICES):
+            data = make_slice(series, image + 1)
+            size += len(data)
+            client.put_object(Bucket=BUCKET, Key=f"{folder}/{uuid.uuid4()}.dcm", Body=data, ACL="public-read")
+        row = dict.fromkeys(INDEX_COLUMNS, "") | {"case": f"tcga_read__P-{number}__0", "role": "ct", "shard": "s000"}
+        row |= {"patient": f"P-{number}", "patient_id": f"P-{number}", "collection": "tcga_read", "format": "dicom"}
+        row |= {"series_uid": series, "modality": "CT", "location": f"s3://{BUCKET}/{folder}/"}
+        rows.append(row | {"instances": str(SLICES), "bytes": str(size)})
+    return rows
+
+
+def run_ours(root: Path, url: str, rows: list[dict[str, str]]) -> tuple[float, set[str]]:
+    """Retrieve the shard into a fresh study; returns seconds and the hashes of all images."""
+    (root / "config").mkdir(parents=True)
+    for table in ("collections.tsv", "labels.tsv", "source_labels.tsv"):
+        shutil.copyfile(CONFIG / table, root / "config" / table)
+    config = "study: {collections: [tcga_read]}\nindex: {source: idc}\n"
+    (root / "config" / "config.yaml").write_text(config + f"retrieve: {{endpoint_url: '{url}', min_free_gb: 0}}\n")
+    study = Study.load(root)
+    write_tsv(study.index_table("tcga_read"), INDEX_COLUMNS, rows)
+    start = time.perf_counter()
+    stored = retrieve_shard(study, find_collection(study, "tcga_read"), "s000")
+    seconds = time.perf_counter() - start
+    return seconds, {hashlib.sha256(data).hexdigest() for row in stored for _, data in read_tar(root / row["path"])}
+
+
+def run_s5cmd(root: Path, url: str, rows: list[dict[str, str]]) -> tuple[float, set[str]]:
+    """Download the same series with one s5cmd and its defaults."""
+    root.mkdir()
+    manifest = root.with_suffix(".txt")
+    manifest.write_text("".join(f"cp {row['location']}* {root / row['case']}/\n" for row in rows))
+    command = [find_s5cmd(), "--no-sign-request", "--endpoint-url", url, "--log", "error", "run", str(manifest)]
+    start = time.perf_counter()
+    subprocess.run(command, check=True)
+    seconds = time.perf_counter() - start
+    return seconds, {hashlib.sha256(path.read_bytes()).hexdigest() for path in root.rglob("*.dcm")}
+
+
+def rows() -> list[dict[str, Any]]:
+    """Measure the throughput of one shard; both take turns, the median counts."""
+    server, url = start_server()
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            index = fill_server(url)
+            megabytes = sum(int(row["bytes"]) for row in index) / 1e6
+            ours, theirs = [], []
+            for turn in range(RUNS + 1):  # the first turn warms up
+                one, images = run_ours(Path(name) / f"ours{turn}", url, index)
+                other, expected = run_s5cmd(Path(name) / f"s5cmd{turn}", url, index)
+                if images != expected or len(images) != SERIES * SLICES:
+                    raise RuntimeError("the two did not bring the same images")
+                ours.append(one)
+                theirs.append(other)
+    finally:
+        server.terminate()
+        server.wait()
+    load = os.getloadavg()[0]
+    return [
+        {
+            "name": "retrieve one shard from a local S3 server",
+            "unit": "MB/s",
+            "ours": megabytes / statistics.median(ours[1:]),
+            "baseline": megabytes / statistics.median(theirs[1:]),
+            "baseline_name": f"s5cmd run with a manifest, nothing checked or packed (machine load {load:.0f})",
+            "better": "higher",
+            "goal": 0.8,
+        }
+    ]
