@@ -56,7 +56,7 @@ def write_data_card(release: Release, path: Path) -> None:
         "phase": dict(sorted(count_by(cohort, "phase").items())),
         "ages": (ages[0], ages[len(ages) // 2], ages[-1]) if ages else None,
         "left_out": dict(sorted(left_out.items())),
-        "not_used": dict(sorted(Counter(f"{row['status']}: {row['reason']}" for row in rest).items())),
+        "not_used": dict(sorted(Counter(f"{row['status']}: {row['reason'].split(':')[0]}" for row in rest).items())),
         "backends": release.study.config.mask,
         "sets": [facts for name in release.study.config.synthesize.sets if (facts := _describe_set(release, name))],
         "classes": [entry.name for entry in release.study.labels.classes[1:]],

@@ -27,10 +27,12 @@ PROFILES = {
     "https://w3id.org/workflowhub/workflow-ro-crate/1.0": ("Workflow RO-Crate", "1.0"),
 }
 WORKFLOW = "workflow/Snakefile"
+WORKFLOW_TYPES = ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"]
 REPORT = "results/report/index.html"
 CONFIG = "config/config.yaml"
 TYPES = {".tsv": "text/tab-separated-values", ".jsonl": "application/jsonl", ".yaml": "application/yaml"}
 TYPES |= {".smk": "text/plain", ".dvc": "application/yaml", "": "text/plain"}
+COMPLETED = "http://schema.org/CompletedActionStatus"
 SNAKEMAKE = "https://snakemake.github.io"
 CODE_LICENCE = "https://spdx.org/licenses/Apache-2.0"
 
@@ -60,6 +62,7 @@ class CrateWriter:
         from rocrate.rocrate import ROCrate
 
         self.crate: Any = ROCrate(version="1.1")
+        self.crate.metadata.extra_terms["sha256"] = "https://w3id.org/ro/terms/workflow-run#sha256"
         self.root = self.release.study.root
         self.bulk = {entry.folder: entry.manifest for entry in take_inventory(self.root).bulk}
         self.workflow_files = read_workflow(self.release.code)
@@ -82,7 +85,12 @@ class CrateWriter:
         from rocrate.model.contextentity import ContextEntity
 
         if identifier not in self.ids:
-            self.crate.add(ContextEntity(self.crate, identifier, properties={"@type": kind, **properties}))
+            # RO-Crate 1.1 asks for a list of one to be written as the one.
+            single = {
+                key: value[0] if isinstance(value, list) and len(value) == 1 else value
+                for key, value in properties.items()
+            }
+            self.crate.add(ContextEntity(self.crate, identifier, properties={"@type": kind, **single}))
             self.ids.add(identifier)
         return {"@id": identifier}
 
@@ -119,6 +127,7 @@ class CrateWriter:
         root["datePublished"] = release.run.date
         root["identifier"] = release.run.tag
         root["license"] = self._add_licence(forbidding)
+        root["author"] = root["publisher"] = self._add_agent()
         root["citation"] = [
             self._add(address, "CreativeWork", {"name": address}) for address in list_citations(release.sources)
         ]
@@ -148,19 +157,18 @@ class CrateWriter:
         workflow = self.crate.add_workflow(
             io.BytesIO(content),
             WORKFLOW,
-            properties=describe_content(content, WORKFLOW),
+            properties={"@type": WORKFLOW_TYPES, **describe_content(content, WORKFLOW)},
             main=True,
             lang="snakemake",
             cls=ComputationalWorkflow,
         )
-        workflow["@type"] = ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"]
         workflow["name"] = "GuideGen"
         workflow["version"] = self.release.code
         workflow["description"] = "From an index of CT series to segmenters trained on synthetic CT, and the report"
         workflow["license"] = self._add(CODE_LICENCE, "CreativeWork", {"name": "Apache-2.0"})
         tools, steps = [], []
         for position, phase in enumerate(phases, 1):
-            tool = {"name": f"guidegen {phase}", "softwareVersion": self.release.code, "version": self.release.code}
+            tool = {"name": f"guidegen {phase}", "softwareVersion": self.release.code}
             tools.append(self._add(f"#tool-{phase}", "SoftwareApplication", tool))
             step = {"name": phase, "position": str(position), "workExample": tools[-1]}
             steps.append(self._add(f"#step-{phase}", "HowToStep", step))
@@ -203,12 +211,11 @@ class CrateWriter:
             {
                 "name": name,
                 "description": " ".join(job.get("command", [])),
-                "startTime": job["start"],
-                "endTime": job.get("end", job["start"]),
+                **_name_times(job["start"], job.get("end", job["start"])),
                 "instrument": {"@id": f"#tool-{job['phase']}"},
                 "object": self._refer([CONFIG, *job["inputs"]]),
                 "result": self._refer(job["outputs"]),
-                "actionStatus": self._add_status(),
+                "actionStatus": COMPLETED,
                 "agent": self._add_agent(),
                 "additionalProperty": [
                     self._add(
@@ -226,7 +233,7 @@ class CrateWriter:
                 "name": f"orchestrate {name}",
                 "instrument": {"@id": f"#step-{job['phase']}"},
                 "object": action,
-                "actionStatus": self._add_status(),
+                "actionStatus": COMPLETED,
             },
         )
         return action
@@ -238,12 +245,15 @@ class CrateWriter:
             "CreateAction",
             {
                 "name": f"Run of {self.release.title}",
-                "startTime": min((job["start"] for job in jobs), default=self.release.run.date),
-                "endTime": max((job.get("end", job["start"]) for job in jobs), default=self.release.run.date),
+                "description": "guidegen run",
+                **_name_times(
+                    min((job["start"] for job in jobs), default=self.release.run.date),
+                    max((job.get("end", job["start"]) for job in jobs), default=self.release.run.date),
+                ),
                 "instrument": {"@id": self.workflow.id},
                 "object": self._refer([CONFIG]),
                 "result": outputs,
-                "actionStatus": self._add_status(),
+                "actionStatus": COMPLETED,
                 "agent": self._add_agent(),
             },
         )
@@ -256,16 +266,18 @@ class CrateWriter:
                 "instrument": engine,
                 "object": [{"@id": action["@id"].replace("#job-", "#control-")} for action in actions],
                 "result": run,
-                "actionStatus": self._add_status(),
+                "actionStatus": COMPLETED,
             },
         )
         self.crate.root_dataset["mentions"] = [run, organize, *actions]
 
-    def _add_status(self) -> dict[str, str]:
-        return {"@id": "http://schema.org/CompletedActionStatus"}
-
     def _add_agent(self) -> dict[str, str]:
-        return self._add("#guidegen", "Organization", {"name": "The maintainers of this study"})
+        return self._add("#maintainers", "Organization", {"name": "The maintainers of this study"})
+
+
+def _name_times(start: str, end: str) -> dict[str, str]:
+    """Return start and end as ISO 8601 with an offset, the form that the profile's validator knows."""
+    return {"startTime": start.replace("Z", "+00:00"), "endTime": end.replace("Z", "+00:00")}
 
 
 def describe_content(content: bytes, name: str) -> dict[str, Any]:

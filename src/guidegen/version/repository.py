@@ -162,7 +162,7 @@ def set_remote(repository: Repository, settings: VersionSettings) -> bool:
         return False
     has_scheme = re.match(r"^[a-z0-9]+://", settings.remote)
     url = settings.remote if has_scheme else str((repository.root / settings.remote).resolve())
-    entry = {"url": url} | ({"endpointurl": settings.endpoint_url} if settings.endpoint_url else {})
+    entry = {"url": url, "endpointurl": settings.endpoint_url or None}
     _configure_dvc(repository.root, {"core": {"remote": REMOTE_NAME}, f"'remote \"{REMOTE_NAME}\"'": entry})
     return True
 
@@ -200,12 +200,18 @@ def _make_repository(repository: Repository) -> None:
         commit_staged(repository, "Start the study\n")
 
 
-def _configure_dvc(root: Path, options: Mapping[str, Mapping[str, str]]) -> None:
-    """Set options in `.dvc/config` in one step; DVC's own command takes a second for each and writes in place."""
+def _configure_dvc(root: Path, options: Mapping[str, Mapping[str, str | None]]) -> None:
+    """Set options in `.dvc/config` in one step, and remove those that are None.
+
+    DVC's own command takes a second for each and writes in place.
+    """
     path = root / ".dvc" / "config"
     config = ConfigParser(interpolation=None)
     config.read(path, encoding="utf-8")
-    config.read_dict(options)
+    for section, entries in options.items():
+        config.read_dict({section: {key: value for key, value in entries.items() if value is not None}})
+        for key in (key for key, value in entries.items() if value is None):
+            config.remove_option(section, key)
     buffer = io.StringIO()
     config.write(buffer)
     if buffer.getvalue() != path.read_text(encoding="utf-8"):

@@ -176,7 +176,8 @@ class Benchmark:
 
     def _locate(self, uid: str) -> list[Path]:
         if not self._series and self.ct_folder.is_dir():
-            for path in sorted(p for p in self.ct_folder.rglob("*") if p.is_file() and ".part" not in str(p)):
+            files = (path for path in self.ct_folder.rglob("*") if path.is_file() and path.parent.suffix != ".part")
+            for path in sorted(files):
                 try:
                     header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"])
                 except InvalidDicomError:
