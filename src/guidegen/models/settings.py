@@ -76,9 +76,6 @@ class SemanticSynthesizerSettings(Section):
     """Add log q(x_t | x_0) to the logits (Bayes' rule), so that the network need not learn to copy what is kept."""
     foreground_weight: float = Field(1.0, gt=0)
     """Weight of voxels that are not background."""
-    class_balance: float = Field(0.0, ge=0, le=1)
-    """Voxels of a class weigh (1 / its frequency) to this power, so that small organs and tumours are learned early;
-    the cross-entropy takes the weights back out of the prediction."""
     unet: UNetSettings = UNetSettings()  # type: ignore[call-arg]
     """The network."""
     conditioning: ConditioningSettings = ConditioningSettings()  # type: ignore[call-arg]
@@ -125,8 +122,6 @@ class ContrastAutoencoderSettings(Section):
     """Weight of the L1 over the whole range."""
     window_weight: float = Field(1.0, ge=0)
     """Weight of the L1 inside the window."""
-    class_balance: float = Field(0.0, ge=0, le=1)
-    """Voxels of a class weigh (1 / its frequency) to this power in both L1, so that vessels keep their enhancement."""
     kl_weight: float = Field(1e-6, ge=0)
     """Weight of the KL to the unit normal."""
     adversarial_weight: float = Field(0.02, ge=0)

@@ -14,7 +14,6 @@ from guidegen.models.contrast_autoencoder import ContrastAutoencoder
 from guidegen.models.contrast_window import apply_window, draw_windows
 from guidegen.models.settings import ContrastAutoencoderSettings
 from guidegen.seeds import derive_rng
-from guidegen.train.class_balance import measure_frequencies, weigh_classes
 from guidegen.train.cohort import Cohort, CohortCase
 from guidegen.train.order import pick_cases, spread_cases
 from guidegen.train.settings import ContrastAutoencoderTraining
@@ -61,24 +60,18 @@ class ContrastAutoencoderStage(nn.Module):
         seed: study seed.
     """
 
-    class_weights: Tensor
-
     def __init__(
         self, model: ContrastAutoencoder, cohort: Cohort, settings: ContrastAutoencoderTraining, seed: int
     ) -> None:
         super().__init__()
         self.model = model
-        self.settings, self.seed, self.cohort = settings, seed, cohort
+        self.settings, self.seed = settings, seed
         self.discriminators = Discriminators(settings.model)
         self.adversarial = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
         self.perceptual = load_perceptual(settings.model.perceptual)
         self.cases = cohort.require("train", having=lambda case: case.ct, what="a CT")
         held_out = cohort.held_out(having=lambda case: case.ct)
         self.held_out = spread_cases(held_out, settings.optimization.held_out_cases)
-        frequencies = measure_frequencies(self.cases, len(model.binding.classes))
-        unknown = torch.ones(1)
-        weights = torch.cat([weigh_classes(frequencies, settings.model.class_balance), unknown])
-        self.register_buffer("class_weights", weights, persistent=False)
 
     def load_case(self, case: CohortCase) -> tuple[Tensor, Tensor]:
         """Return HU (1, 2n, 2n, 2n) and class ids (n, n, n) of a case; the null label where it has none."""
@@ -98,7 +91,7 @@ class ContrastAutoencoderStage(nn.Module):
         side = 2 * self.model.binding.grid
         if crop is None or crop >= side or share >= 1 - self.settings.model.whole_share:
             crop = side
-        cases = pick_cases(self.cases, optimization.batch, index, self.seed, STAGE, self.cohort.shares)
+        cases = pick_cases(self.cases, optimization.batch, index, self.seed, STAGE)
         cts, maps = [], []
         for case in cases:
             ct, labels = self.load_case(case)
@@ -118,13 +111,11 @@ class ContrastAutoencoderStage(nn.Module):
         latents = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
         guess = model.decode_scaled(latents, labels)
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-        weights = self.class_weights[batch.labels].unsqueeze(1)
-        weights = functional.interpolate(weights / weights.mean(), scale_factor=2.0, mode="nearest")
-        losses = {"l1": ((guess - truth).abs() * weights).mean(), "kl": kl}
+        losses = {"l1": functional.l1_loss(guess, truth), "kl": kl}
         total = settings.whole_weight * losses["l1"] + settings.kl_weight * kl
         real, fake = self._apply_windows(truth, guess)
         if settings.contrast_window:
-            losses["window"] = ((fake - real).abs() * weights).mean()
+            losses["window"] = functional.l1_loss(fake, real)
             total = total + settings.window_weight * losses["window"]
         if self.perceptual is not None:
             losses["perceptual"] = compare_features(self.perceptual, fake, real)

@@ -12,7 +12,6 @@ from guidegen.models.categorical_diffusion import compute_posterior_kl, draw_tim
 from guidegen.models.knowledge_injection import Conditions
 from guidegen.models.semantic_synthesizer import SemanticSynthesizer
 from guidegen.seeds import derive_rng, derive_seed
-from guidegen.train.class_balance import measure_frequencies, weigh_classes
 from guidegen.train.cohort import Cohort, CohortCase
 from guidegen.train.order import pick_cases, pick_prompt, spread_cases
 from guidegen.train.settings import SemanticSynthesizerTraining
@@ -46,8 +45,6 @@ class SemanticSynthesizerStage(nn.Module):
         seed: study seed.
     """
 
-    class_weights: Tensor
-
     def __init__(
         self, model: SemanticSynthesizer, cohort: Cohort, settings: SemanticSynthesizerTraining, seed: int
     ) -> None:
@@ -57,10 +54,6 @@ class SemanticSynthesizerStage(nn.Module):
         self.cases = cohort.require("train", having=lambda case: case.labels and case.prompts, what="labels and text")
         held_out = cohort.held_out(having=lambda case: case.labels and case.prompts)
         self.held_out = spread_cases(held_out, settings.optimization.held_out_cases)
-        self.frequencies = measure_frequencies(self.cases, len(model.binding.classes))
-        weights = weigh_classes(self.frequencies, settings.model.class_balance)
-        weights[1:] *= settings.model.foreground_weight
-        self.register_buffer("class_weights", weights, persistent=False)
 
     def make_batch(self, cases: list[CohortCase], prompts: list[int]) -> LabelBatch:
         """Return a batch of some cases, each with one of its prompts."""
@@ -72,7 +65,7 @@ class SemanticSynthesizerStage(nn.Module):
 
     def draw_batch(self, index: int) -> LabelBatch:
         """Return training batch number `index`."""
-        cases = pick_cases(self.cases, self.settings.optimization.batch, index, self.seed, STAGE, self.cohort.shares)
+        cases = pick_cases(self.cases, self.settings.optimization.batch, index, self.seed, STAGE)
         return self.make_batch(cases, [pick_prompt(case, index, self.seed) for case in cases])
 
     def forward(self, batch: LabelBatch, share: float) -> dict[str, Tensor]:
@@ -84,16 +77,14 @@ class SemanticSynthesizerStage(nn.Module):
         uniform, replacement = torch.rand(2, *labels.shape, device=labels.device)
         noisy = q_sample(labels, alpha_bar, len(model.binding.classes), uniform, replacement)
         logits = model(noisy, times, model.conditioning.drop_at_random(batch.conditions))
-        weights = self.class_weights[labels]
+        weights = torch.where(labels > 0, settings.foreground_weight, 1.0)
         weights = weights / weights.mean()
         losses = {}
         if settings.kl_weight:
             kl = compute_posterior_kl(logits, labels, noisy, alpha_bar, model.alpha_bar[times - 1])
             losses["kl"] = (kl * weights).mean()
         if settings.cross_entropy_weight:
-            # weights change the optimum to p(x_0) × weight; that factor is added here and so stays out of the logits
-            shifted = logits + self.class_weights.log().view(1, -1, 1, 1, 1)
-            losses["cross_entropy"] = (functional.cross_entropy(shifted, labels, reduction="none") * weights).mean()
+            losses["cross_entropy"] = (functional.cross_entropy(logits, labels, reduction="none") * weights).mean()
         total = sum(getattr(settings, f"{name}_weight") * value for name, value in losses.items())
         return {"loss": torch.as_tensor(total), **losses}
 
@@ -103,13 +94,15 @@ class SemanticSynthesizerStage(nn.Module):
 
     def measure_baseline(self) -> list[float]:
         """Return the same loss for a predictor that knows only x_t and how frequent each class is (Bayes' rule)."""
-        classes = len(self.frequencies)
-        prior = self.frequencies.log().float().view(1, -1, 1, 1, 1)
+        counts = torch.zeros(len(self.model.binding.classes), dtype=torch.float64)
+        for case in self.cases:
+            counts += torch.from_numpy(np.bincount(case.load_labels().ravel(), minlength=len(counts))).double()
+        prior = ((counts + 1) / (counts + 1).sum()).log().float().view(1, -1, 1, 1, 1)
 
         def predict(noisy: Tensor, times: Tensor, batch: LabelBatch) -> Tensor:
-            seen = functional.one_hot(noisy, classes).movedim(-1, 1)
+            seen = functional.one_hot(noisy, len(counts)).movedim(-1, 1)
             alpha_bar = self.model.alpha_bar[times].view(-1, 1, 1, 1, 1)
-            return prior.to(noisy.device) + (alpha_bar * seen + (1 - alpha_bar) / classes).log().float()
+            return prior.to(noisy.device) + (alpha_bar * seen + (1 - alpha_bar) / len(counts)).log().float()
 
         return self._measure(predict)
 
