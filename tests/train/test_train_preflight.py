@@ -78,7 +78,7 @@ def test_all_that_is_wrong_is_listed_at_once(prepared_study, copy_study):
     study = copy_study(prepared_study)
     table = study.root / "data" / "cohort" / "cohort.tsv"
     rows = read_tsv(table)
-    first, second = [row for row in rows if row["status"] == "ok"][:2]
+    first, second = [row for row in rows if row["has_ct"] == "true" and row["has_labels"] == "true"][:2]
     second["patient"], first["split"], second["split"] = first["patient"], "train", "test"
     write_tsv(table, tuple(rows[0]), rows)
     prompts = study.root / "data" / "cohort" / "text" / "prompts.tsv"

@@ -115,7 +115,9 @@ def _build_stage(study: Study, cohort: Cohort, name: str) -> Any:
         model = SemanticSynthesizer(settings.model, cohort.bind(), cohort.states(""))
         return SemanticSynthesizerStage(model, cohort, settings, seed)
     if name == "contrast_autoencoder":
-        return ContrastAutoencoderStage(ContrastAutoencoder(settings.model, cohort.bind()), cohort, settings, seed)
+        stage = ContrastAutoencoderStage(ContrastAutoencoder(settings.model, cohort.bind()), cohort, settings, seed)
+        stage.adversarial = _LeastSquares()  # type: ignore[assignment]
+        return stage
     channels = study.config.train.contrast_autoencoder.model.latent_channels
     stage = LatentGeneratorStage(
         LatentGenerator(settings.model, cohort.bind(), channels, cohort.states("")),
@@ -128,6 +130,13 @@ def _build_stage(study: Study, cohort: Cohort, name: str) -> Any:
     shape = (channels, *(study.config.prepare.grid // 2,) * 3)
     stage.load_latents = lambda case: np.zeros(shape, np.float32)  # type: ignore[method-assign]
     return stage
+
+
+class _LeastSquares(nn.Module):
+    """The adversarial loss for tensors without values, which MONAI's does not take."""
+
+    def forward(self, verdict: Tensor, target_is_real: bool, for_discriminator: bool) -> Tensor:
+        return (verdict - float(target_is_real)).square().mean()
 
 
 def _move(value: Any) -> Any:
