@@ -75,7 +75,7 @@ def run_phases(study: Study, patients: int = 6, without: str = "") -> None:
     cohort = study.root / "data" / "cohort" / "cohort.tsv"
     with record_job(study, "prepare", {}, [], [cohort]):
         splits = ("train", "train", "val", "test")
-        rows = [row | {"split": splits[n % 4], "status": "ok", "reason": ""} for n, row in enumerate(series)]
+        rows = [row | {"split": splits[int(row["patient"][2:]) % 4], "status": "ok", "reason": ""} for row in series]
         write_tsv(cohort, COHORT_COLUMNS, [{name: row[name] for name in COHORT_COLUMNS} for row in rows])
 
 

@@ -193,7 +193,7 @@ def test_a_clock_that_was_set_back_is_found(study: Study) -> None:
     record.write_text(json.dumps(row))
     (found,) = verify_study(study).errors
     assert (found.kind, found.path) == ("clock", "data/cohort/cohort.tsv")
-    assert f"its input {MANIFEST} was made at" in found.message
+    assert f"before its input {MANIFEST} was made" in found.message
     record.write_text(json.dumps(row | {"end": "2000-12-31T00:00:00Z", "inputs": {}}))
     assert [finding.kind for finding in verify_study(study).errors] == ["clock"]
     record.write_text(json.dumps(row | {"end": "2999-01-01T00:00:00Z", "inputs": {}}))
@@ -207,8 +207,8 @@ def test_another_config_or_environment_is_told(committed: Study) -> None:
     record = committed.root / "results" / "provenance" / "first" / "prepare.json"
     swap(committed.root, name_of(committed, record), '"environment": "', '"environment": "x')
     told = [finding for finding in verify_study(committed).findings if finding.warning]
-    assert [finding.kind for finding in told] == ["config", "config", "environment"]
-    assert "1 × prepare ran with other packages" in told[-1].message
+    assert sorted(finding.kind for finding in told) == ["config", "config", "environment"]
+    assert any("1 × prepare ran with other packages" in finding.message for finding in told)
 
 
 def test_a_person_is_asked_where_nothing_tells_what_was_right(study: Study) -> None:

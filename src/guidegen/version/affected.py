@@ -107,7 +107,7 @@ def list_indexed_runs(study: Study) -> dict[str, list[tuple[str, str, str]]]:
 
 
 def list_reruns(lineage: list[Row], changed: Sequence[str]) -> list[Row]:
-    """Return the jobs that must run again when the given files change, a job after those whose outputs it reads.
+    """Return the jobs that must run again when the given files change, in the order in which they ran.
 
     The frozen index is not followed: a patient more or less changes the jobs of one shard only.
     """
@@ -118,7 +118,7 @@ def list_reruns(lineage: list[Row], changed: Sequence[str]) -> list[Row]:
         jobs += found
         waiting = [row for row in waiting if row not in found]
         stale |= {path for row in found for path in row["outputs"]}
-    return jobs
+    return sorted(jobs, key=lambda row: row["start"])
 
 
 def _is_stale(row: Row, stale: set[str]) -> bool:

@@ -153,9 +153,9 @@ class _Repairer:
         with open_stores(self.study.root) as (cache, remote):
             for finding in self.remote:
                 oid = finding.case
-                if not cache.exists(cache.oid_to_path(oid)) or hash_object(cache, oid) != oid.partition(".")[0]:
+                if hash_object(cache, oid) != oid.partition(".")[0]:
                     self.done.left.append(finding)
-                elif remote.exists(remote.oid_to_path(oid)):
+                elif hash_object(remote, oid):
                     remote.fs.remove(remote.oid_to_path(oid))
         if not self.done.left:
             self.done.pushed = push_bulk(self.repository)

@@ -12,6 +12,7 @@ from guidegen.study import STATE_FOLDER, Study
 from guidegen.tables import read_tsv, write_tsv
 from guidegen.version.affected import list_reruns
 from guidegen.version.explain import build_graph
+from guidegen.version.graph import name_patient
 from guidegen.version.held_objects import is_of_patient
 from guidegen.version.inventory import PROVENANCE
 from guidegen.version.lineage import read_lineage
@@ -24,7 +25,7 @@ TEXTS = (".tsv", ".csv", ".json", ".jsonl", ".txt", ".html", ".log")
 
 @dataclass(frozen=True)
 class Removal:
-    """Files and folders to delete, relative to the study; `changed` is where the patient enters.
+    """Files and folders to delete, relative to the study; `changed` is what is not as it was.
 
     Below `results/` everything goes that learned from the patient; below `data/` the patient's own files and tables, so
     that the next run keeps what it has of others.
@@ -41,8 +42,10 @@ def plan_removal(study: Study, owners: Sequence[str]) -> Removal:
     Tables and models count as made from them only while the index or a clinical table knows them: afterwards, what lies
     there was made without them.
     """
-    known = {node.patient for node in build_graph(study).find("patient")} | _list_excluded(study, owners)
-    changed = _list_changed(study, [owner for owner in owners if owner in known])
+    graph = build_graph(study)
+    known = {node.patient for node in graph.find("patient")} | _list_excluded(study, owners)
+    touched = graph.walk_down(name_patient(*split_owner(owner)) for owner in owners)
+    changed = sorted({*_list_changed(study, [o for o in owners if o in known]), *(node.table for node in touched)})
     outputs = {path for row in list_reruns(read_lineage(study.root), changed) for path in row["outputs"]}
     stale = sorted(path for path in {*changed, *outputs} if not path.startswith(KEPT) and (study.root / path).is_file())
     files, folders = set(stale), set[str]()
