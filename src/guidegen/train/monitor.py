@@ -17,6 +17,8 @@ from guidegen.train.checkpoints import Curves
 from guidegen.train.loader import Loader
 from guidegen.train.results import format_curves
 
+OWN = ("steps_per_second", "memory_gib", "loader_wait_share")
+
 
 class Monitor:
     """Writes the curves of one training from step `start` on.
@@ -30,8 +32,8 @@ class Monitor:
 
     def __init__(self, folder: Path, start: int, curves: Curves, batches: Loader[Any]) -> None:
         self._file = folder / "curves.csv"
-        self._forget_after(start)
         self._curves, self._batches = curves, batches
+        self._start_file(start)
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
         self._written = len(curves.rows)
         self._last = start, time.monotonic(), batches.waited
@@ -47,11 +49,10 @@ class Monitor:
         before, start, waited = self._last
         self._last = step, time.monotonic(), self._batches.waited
         seconds = max(self._last[1] - start, 1e-9)
+        figures = ((step - before) / seconds, measure_memory(), (self._batches.waited - waited) / seconds)
         rows = [
             *self._curves.rows[self._written :],
-            (step, "steps_per_second", (step - before) / seconds),
-            (step, "memory_gib", measure_memory()),
-            (step, "loader_wait_share", (self._batches.waited - waited) / seconds),
+            *((step, name, value) for name, value in zip(OWN, figures, strict=True)),
         ]
         self._written = len(self._curves.rows)
         for at, name, value in rows:
@@ -59,11 +60,16 @@ class Monitor:
         with self._file.open("a", encoding="utf-8") as stream:
             stream.writelines(format_curves(rows))
 
-    def _forget_after(self, step: int) -> None:
-        """Keep the lines up to the step that the training goes on from."""
+    def _start_file(self, start: int) -> None:
+        """Write the curves up to step `start`: what the checkpoint knows, and of the old file what only it knows."""
         old = self._file.read_text(encoding="utf-8").splitlines(keepends=True)[1:] if self._file.is_file() else []
-        kept = [line for line in old if line.endswith("\n") and int(line.split(",")[0]) <= step]
-        write_text(self._file, "step,name,value\n" + "".join(kept))
+        own = [line for line in old if line.endswith("\n") and line.split(",")[1] in OWN and _get_step(line) <= start]
+        lines = sorted([*format_curves(self._curves.rows), *own], key=_get_step)
+        write_text(self._file, "".join(["step,name,value\n", *lines]))
+
+
+def _get_step(line: str) -> int:
+    return int(line.split(",")[0])
 
 
 def measure_memory() -> float:
