@@ -17,7 +17,7 @@ from guidegen.doctor.machine import check_disk
 from guidegen.doctor.profile import check_configuration_path, check_profile, read_profile
 from guidegen.doctor.run import check_all, check_slurm
 from guidegen.doctor.scheduler import PartitionFacts, check_settings, parse_minutes
-from guidegen.doctor.site import Needs, check_account, check_needs, check_partitions, read_site
+from guidegen.doctor.site import Needs, check_account, check_needs, check_partitions, list_local_rules, read_site
 from guidegen.doctor.study_parts import check_encoder, check_environments, check_remote, check_source, check_weights
 from guidegen.study import Study
 
@@ -191,6 +191,12 @@ def test_needs_that_fit_no_partition_are_a_problem() -> None:
     assert_problem(check_needs({"train": Needs(4000, 3000)}, site, partitions)[0], "3000 min")
     assert_problem(check_needs({"train": Needs(65000, 60)}, site, partitions)[0], "65000 MB")
     assert check_needs({}, site, partitions)[0].level == "warning"
+
+
+def test_rules_of_the_login_node_are_known() -> None:
+    local = list_local_rules()
+    assert {"all", "retrieve", "retrieve_clinical", "prepare", "report"} <= local
+    assert not {"convert", "mask", "train", "synthesize", "segment"} & local
 
 
 def test_account_and_quality_of_service() -> None:

@@ -28,11 +28,11 @@ def study(site: dict[str, str], smoke_study: Path, call, tmp_path: Path, monkeyp
     return root
 
 
-def submit(root: Path, seconds: int) -> str:
+def submit(root: Path, seconds: int, *options: str) -> str:
     """Submit a job that looks like one of a study's run; return its id."""
     (root / ".snakemake" / "slurm_logs").mkdir(parents=True, exist_ok=True)
     command = ["sbatch", "--parsable", "--job-name=guidegen_0123", f"--wrap=sleep {seconds}", "--output=/dev/null"]
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run([*command, *options], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_doctor_checks_the_cluster_and_both_jobs_run(study: Path, call) -> None:
@@ -43,7 +43,7 @@ def test_doctor_checks_the_cluster_and_both_jobs_run(study: Path, call) -> None:
     assert "ran on g1 in partition gpu" in checks["GPU job"]["found"]
     # The test cluster's GPUs are bare device nodes.
     assert checks["GPU job"]["level"] == "warning"
-    assert "13 rules" in checks["rules"]["found"]
+    assert checks["rules"]["found"].startswith("7 rules fit")
     assert not list((study / ".guidegen").glob("doctor-*"))
 
 
@@ -53,7 +53,7 @@ def test_doctor_sends_nothing_while_the_site_file_is_wrong(study: Path, call, mo
     monkeypatch.setenv("GUIDEGEN_SLURM", str(path))
     done = call("doctor", "--study", study, "--slurm", check=False)
     assert done.returncode == 1
-    for told in ("'nobody' is not yours", "one of: study", "no such partition", "cpu, gpu", "4 x h200", "not sent"):
+    for told in ("'nobody' is not yours", "one of: root, study", "no such partition", "cpu, gpu", "4 x h200", "not sent"):
         assert told in done.stdout, told
 
 
@@ -63,7 +63,7 @@ def test_plain_snakemake_cancels_what_a_killed_run_left(study: Path, cluster) ->
     assert [job.id for job in list_queued(study)] == [orphan]
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ASSETS / "Snakefile"), "--cores", "1", TARGET]
     dry = subprocess.run([*command, "--dry-run"], cwd=study, capture_output=True, text=True, check=True)
-    assert orphan not in dry.stdout + dry.stderr
+    assert "Cancelled" not in dry.stdout + dry.stderr
     assert [job.id for job in list_queued(study)] == [orphan]
     done = subprocess.run(command, cwd=study, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -74,8 +74,7 @@ def test_plain_snakemake_cancels_what_a_killed_run_left(study: Path, cluster) ->
 
 
 def test_status_shows_queue_node_and_age(study: Path, cluster, call) -> None:
-    running, pending = submit(study, 600), submit(study, 600)
-    cluster.call("scontrol", "hold", pending)
+    running, pending = submit(study, 600), submit(study, 600, "--hold")
     log = study / ".snakemake" / "log" / "9999-01-01T000000.000000.snakemake.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     text = "Job stats:\n"

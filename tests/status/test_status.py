@@ -1,7 +1,9 @@
 """`guidegen status` tells the truth about studies that are finished, running, dead, broken or were never started."""
 
+import contextlib
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -147,14 +149,17 @@ def test_job_that_failed_and_then_succeeded_is_done(copied: Path) -> None:
 def test_watching_ends_with_ctrl_c(tmp_path: Path, call) -> None:
     call("init", tmp_path / "study", "--preset", "smoke")
     command = [sys.executable, "-m", "guidegen", "status", "--study", str(tmp_path / "study"), "--watch"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"})
-    assert process.stdout is not None
-    shown = ""
-    while "index was not built" not in shown:
-        line = process.stdout.readline()
-        assert line, shown
-        shown += line
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"COLUMNS": "300", "TERM": "xterm"}
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    while b"index was not built" not in shown:
+        shown += os.read(ours, 4096)
     process.send_signal(signal.SIGINT)
+    with contextlib.suppress(OSError):  # the terminal is gone with its last process
+        while os.read(ours, 4096):
+            pass
     assert process.wait() == 0
 
 

@@ -17,6 +17,7 @@ from guidegen.doctor.scheduler import PartitionFacts
 
 KEYS = ("account", "qos", "gpu_model", "partitions")
 RULE = re.compile(r"^rule (\w+):$")
+LOCAL_RULES = re.compile(r"^localrules:\n((?:    \w+,\n)+)", re.MULTILINE)
 NEED = re.compile(r"\b(mem_mb|runtime|gpu)=(\d+)")
 
 
@@ -107,18 +108,23 @@ def read_needs(root: Path) -> dict[str, Needs]:
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ASSETS / "Snakefile"), "--directory", str(root)]
     options = ["--forceall", "--dry-run", "--cores", "1"]
     done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    local = list_local_rules()
     needs: dict[str, Needs] = {}
     rule = ""
     for line in done.stdout.splitlines() if done.returncode == 0 else ():
         if match := RULE.match(line):
             rule = match[1]
-        elif line.startswith("localrule"):
-            rule = ""
-        elif rule and line.strip().startswith("resources:"):
+        elif rule not in local and line.strip().startswith("resources:"):
             found = {key: int(value) for key, value in NEED.findall(line)}
             old = needs.get(rule, Needs())
             needs[rule] = Needs(*(max(getattr(old, key), found.get(key, 0)) for key in ("mem_mb", "runtime", "gpu")))
     return needs
+
+
+def list_local_rules() -> set[str]:
+    """Return the rules that run on the login node; a dry run does not tell them from others."""
+    texts = [path.read_text(encoding="utf-8") for path in (ASSETS / "Snakefile", *(ASSETS / "rules").glob("*.smk"))]
+    return {name for text in texts for block in LOCAL_RULES.findall(text) for name in re.findall(r"\w+", block)}
 
 
 def check_needs(needs: dict[str, Needs], site: dict[str, Any], partitions: dict[str, PartitionFacts]) -> list[Check]:
