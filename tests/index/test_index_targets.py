@@ -150,7 +150,7 @@ def test_annotated_ct_of_the_idc_ranks_first(release: Release, tmp_path: Path) -
     plain = make_study(tmp_path / "plain", config.replace(release.url, ""))
     collection = plain.collections["cptac_pda"]
     offer = read_offers(plain, [collection])[collection]
-    everything = make_study(tmp_path / "all", config.replace("idc,", "idc, series_per_patient: 99,", 1))
+    everything = make_study(tmp_path / "all", config.replace("source: idc,", "source: idc, series_per_patient: 99,"))
     last = max((row for row in rows_of(everything, offer) if row["role"] == "ct"), key=lambda row: row["rank"])
     assert last["rank"] > 1
     structs = [s for s in offer.series if s.modality == "RTSTRUCT" and s.patient_id == last["patient_id"]]

@@ -105,13 +105,13 @@ def test_killed_idc_shard_leaves_no_s5cmd_behind(tmp_path: Path) -> None:
         whole = make_idc_study(tmp_path / "whole", url)
         write_tsv(whole.index_table("tcga_read"), INDEX_COLUMNS, rows)
         retrieve_shard(whole, find_collection(whole, "tcga_read"), "s000")
-        proxy = FaultyProxy(url, [Fault(times=999, trickle_s=0.0005, matches=lambda path: "/00000003-" in path)])
+        proxy = FaultyProxy(url, [Fault(times=999, trickle_s=0.02, matches=lambda path: "/00000003-" in path)])
         server = proxy.serve()
         study = make_idc_study(tmp_path / "study", proxy.url)
         write_tsv(study.index_table("tcga_read"), INDEX_COLUMNS, rows)
         dice = random.Random(int(os.environ.get("GUIDEGEN_TEST_SEED", "4")))
         for _ in range(KILLS):
-            kill_when_asked(start_job(study), proxy.asked, dice.uniform(0, 1))
+            kill_when_asked(start_job(study), proxy.asked, dice.uniform(0, 1.5))
             end = time.monotonic() + 10
             while (left := list_s5cmd(proxy.url)) and time.monotonic() < end:
                 time.sleep(0.05)

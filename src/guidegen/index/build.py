@@ -67,9 +67,11 @@ def build_index(study: Study, *, add: bool = False, force: bool = False) -> dict
     clash = [name for name in study.config.index.local if name in _list_public(study)]
     if clash:
         raise GuideGenError(f"index.local: '{clash[0]}' is the name of a public collection; choose another")
-    built = {}
-    for collection, offer in read_offers(study, todo).items():
+    built, offers = {}, read_offers(study, todo)
+    for collection in todo:
         old = read_tsv(study.index_table(collection.id)) if add and study.index_table(collection.id).is_file() else []
+        # An offer is dropped once it is used: there may be a hundred thousand series.
+        offer = offers.pop(collection)
         built[collection.id] = build_collection(study, collection, offer, state.get(collection.id), old)
     for name, result in built.items():
         _write_collection(study, name, result)

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pydicom
@@ -64,7 +65,7 @@ def read_local(name: str, local: LocalCollection, root: Path) -> Offer:
             f"index.local.{name}: no CT in {folder} ({len(files)} files searched; expected DICOM CT series, "
             "*.nii.gz, or label maps in `labels`)"
         )
-    return Offer([Series(**{**vars(item), "licence": local.licence}) for item in series], "local")
+    return Offer([replace(item, licence=local.licence) for item in series], "local")
 
 
 def is_nifti(path: Path) -> bool:

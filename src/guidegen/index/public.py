@@ -1,6 +1,7 @@
 """Sources `archive` and `idc`: an index in the IDC's columns, read with a filter on collection and modality."""
 
 import importlib
+import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -97,7 +98,9 @@ def iterate_rows(table: Path, collections: list[str]) -> Iterator[dict[str, Any]
             raise GuideGenError(f"{table}: column(s) {', '.join(missing)} missing, expected the IDC's columns")
         for batch in file.iter_batches(BATCH_ROWS, columns=list(COLUMNS), use_threads=False):
             batch = batch.filter(is_in(batch.column("Modality"), MODALITIES))
-            yield from batch.filter(is_in(batch.column("collection_id"), collections)).to_pylist()
+            for row in batch.filter(is_in(batch.column("collection_id"), collections)).to_pylist():
+                # Most texts come again in thousands of rows; each is kept once.
+                yield {name: sys.intern(value) if type(value) is str else value for name, value in row.items()}
 
 
 def _make_series(row: dict[str, Any], location: str) -> Series:

