@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hand_made_ct import make_ct, to_bytes
 from pydicom import dcmread
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -64,6 +65,22 @@ def test_broken_file_is_named(name: str, syntax: str, tmp_path: Path) -> None:
 def test_compressed_file_that_is_cut_off_is_an_error(syntax: str, lost: int, tmp_path: Path) -> None:
     files = [to_bytes(ds, syntax) for ds in make_ct()]
     files[4] = files[4][:-lost]
+    with pytest.raises(ItemError, match="case"):
+        convert(files, tmp_path)
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless, RLELossless], ids=lambda uid: uid.name)
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_compressed_image_that_ends_too_early_in_a_whole_file_is_an_error(
+    syntax: str, share: float, tmp_path: Path
+) -> None:
+    files = [to_bytes(ds, syntax) for ds in make_ct()]
+    ds = dcmread(io.BytesIO(files[4]))
+    frame = next(generate_frames(ds.PixelData, number_of_frames=1))
+    ds.PixelData = encapsulate([frame[: int(len(frame) * share)]])
+    stream = io.BytesIO()
+    ds.save_as(stream, enforce_file_format=True)
+    files[4] = stream.getvalue()
     with pytest.raises(ItemError, match="case"):
         convert(files, tmp_path)
 

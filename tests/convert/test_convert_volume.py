@@ -200,9 +200,11 @@ def test_volume_whose_voxels_are_not_the_files_is_refused(syntax: str) -> None:
             prove_voxels("case", wrong, slope, intercept, stack)
 
 
-def test_uncompressed_slices_are_all_compared() -> None:
-    stack = check_headers("case", [to_bytes(ds) for ds in make_ct()], SETTINGS)
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])
+@pytest.mark.parametrize("number", [0, 5, 11])
+def test_every_slice_is_compared(syntax: str, number: int) -> None:
+    stack = check_headers("case", [to_bytes(ds, syntax) for ds in make_ct()], SETTINGS)
     stored = np.moveaxis(make_pattern(12), 0, 2).swapaxes(0, 1).astype(np.int16)
-    stored[3, 4, 5] += 1
+    stored[3, 4, number] += 1
     with pytest.raises(ItemError, match=r"by up to 1\.0 HU"):
         prove_voxels("case", stored, 1.0, 0.0, stack)
