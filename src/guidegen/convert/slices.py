@@ -26,6 +26,7 @@ TAGS = [
     *("PixelPaddingValue", "ImagePositionPatient", "ImageOrientationPatient", "RescaleSlope", "RescaleIntercept"),
     *VOLUME_KEYS,
 ]
+NUMBERS = ("NumberOfFrames", "RescaleSlope", "RescaleIntercept", "AcquisitionNumber")
 PIXEL_DATA_TAGS = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
 """(7FE0,0010) in little and in big endian."""
 LENGTH_BYTES = {ExplicitVRLittleEndian: 12, ExplicitVRBigEndian: 12, ImplicitVRLittleEndian: 8}
@@ -63,7 +64,7 @@ def parse_file(case: str, number: int, data: bytes) -> tuple[pydicom.Dataset, in
     """Return the header of a series' `number`th file, and the offset at which its pixel data element begins.
 
     Raises:
-        ItemError: not a DICOM file, or one that ends before its pixel data.
+        ItemError: not a DICOM file, one that ends before its pixel data, or one with a number that is none.
     """
     stream = io.BytesIO(data)
     try:
@@ -71,6 +72,12 @@ def parse_file(case: str, number: int, data: bytes) -> tuple[pydicom.Dataset, in
         syntax = header.file_meta.TransferSyntaxUID
     except (InvalidDicomError, EOFError, ValueError, KeyError, AttributeError, OSError, zlib.error) as error:
         raise ItemError(f"{case}: file {number:05d}.dcm cannot be parsed: {error}") from None
+    for keyword in NUMBERS:
+        value = header.get(keyword)
+        try:
+            float(value or 0)
+        except (TypeError, ValueError):
+            raise ItemError(f"{case}: file {number:05d}.dcm: {keyword} is '{value}', expected one number") from None
     end = stream.tell()
     if syntax != DeflatedExplicitVRLittleEndian and data[end : end + 4] not in PIXEL_DATA_TAGS:
         raise ItemError(f"{case}: file {number:05d}.dcm has no pixel data")
