@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from guidegen.export.croissant import export_croissant
 from guidegen.export.licences import find_forbidding, is_releasable
 from guidegen.export.release import Release, open_release
 from guidegen.export.run import export_run
+from guidegen.index.withdrawn import write_withdrawn
 from guidegen.study import Study
 from guidegen.tables import read_tsv, write_tsv
 
@@ -66,6 +68,17 @@ def test_a_study_that_was_changed_since_its_commit_is_not_exported(altered: Path
     with pytest.raises(GuideGenError, match=r"1 change\(s\) since, the first is data/cohort/cohort.tsv"):
         export_run(altered, ["cards"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_with_a_patient_whose_consent_was_withdrawn_is_not_exported(altered: Path, tmp_path: Path) -> None:
+    row = read_tsv(altered / "data" / "index" / "tcga_kirc.tsv")[0]
+    told = {"collection": "tcga_kirc", "patient": row["patient"], "date": "2026-01-01", "reason": "consent"}
+    write_withdrawn(altered, [told])
+    for words in (["add", "config"], ["commit", "-qm", "withdrawn"], ["tag", "run/later", "-am", "run/later"]):
+        command = ["git", "-c", "user.name=x", "-c", "user.email=x@localhost", "-C", str(altered), *words]
+        subprocess.run(command, check=True, capture_output=True)
+    with pytest.raises(GuideGenError, match=f"run/later holds tcga_kirc/{row['patient']}, whose consent was withdrawn"):
+        export_run(altered, ["cards"], tmp_path / "out")
 
 
 def test_a_volume_that_is_not_what_its_manifest_says_stops_the_export(altered: Path, tmp_path: Path) -> None:

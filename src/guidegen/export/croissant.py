@@ -122,7 +122,6 @@ def describe_dataset(release: Release, folder: Path) -> dict[str, Any]:
         license=[RELEASE_LICENCE],
         version="1.0.0",
         date_published=datetime.fromisoformat(release.run.date),
-        url=f"https://example.org/{release.run.tag}",
         creators=[mlc.Organization(name=f"The maintainers of the study {study.name}")],
         cite_as="; ".join(list_citations(release.sources)) or None,
         distribution=[*tables, *volumes],

@@ -13,6 +13,7 @@ from guidegen.progress import track_progress
 from guidegen.report.study_tables import StudyTables
 from guidegen.study import Study
 from guidegen.version.history import Run, list_runs
+from guidegen.version.patients import list_withdrawn_at
 from guidegen.version.repository import Repository
 
 
@@ -40,7 +41,7 @@ def open_release(study: Study) -> Release:
     """Return the run that lies in the study's folder.
 
     Raises:
-        GuideGenError: the study has no committed run, or is not as it was committed.
+        GuideGenError: the study has no committed run, is not as it was committed, or holds a patient who was withdrawn.
     """
     runs = {run.tag: run for run in list_runs(study.root)}
     repository = Repository(study.root)
@@ -52,6 +53,10 @@ def open_release(study: Study) -> Release:
             f"{study.root}: only a committed run is exported, so that everybody can name it ({found}); "
             "call `guidegen version commit` first, or `guidegen version restore` another run"
         )
+    withdrawn = list_withdrawn_at(repository, here[-1])
+    if withdrawn:
+        named = ", ".join(f"{row['collection']}/{row['patient']}" for row in withdrawn)
+        raise GuideGenError(f"{study.root}: {here[-1]} holds {named}, whose consent was withdrawn; it is not exported")
     return Release(study, runs[here[-1]], tuple(read_sources(study)), StudyTables(study))
 
 
