@@ -53,7 +53,8 @@ def test_doctor_sends_nothing_while_the_site_file_is_wrong(study: Path, call, mo
     monkeypatch.setenv("GUIDEGEN_SLURM", str(path))
     done = call("doctor", "--study", study, "--slurm", check=False)
     assert done.returncode == 1
-    for told in ("'nobody' is not yours", "one of: root, study", "no such partition", "cpu, gpu", "4 x h200", "not sent"):
+    account = ("'nobody' is not yours", "one of: root, study")
+    for told in (*account, "no such partition", "cpu, gpu", "4 x h200", "not sent"):
         assert told in done.stdout, told
 
 

@@ -151,7 +151,15 @@ def test_watching_ends_with_ctrl_c(tmp_path: Path, call) -> None:
     command = [sys.executable, "-m", "guidegen", "status", "--study", str(tmp_path / "study"), "--watch"]
     ours, theirs = pty.openpty()
     environment = os.environ | {"COLUMNS": "300", "TERM": "xterm"}
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    # A test run in the background of a shell would hand down an ignored SIGINT.
+    process = subprocess.Popen(
+        command,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     os.close(theirs)
     shown = b""
     while b"index was not built" not in shown:
