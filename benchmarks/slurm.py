@@ -1,6 +1,6 @@
 """What SLURM and Snakemake cost per job, on the test cluster of real daemons (root and the packages are needed).
 
-1. A study of 100 jobs that each do nothing, through the profile: CPU seconds of a job beyond its work (the Snakemake
+1. A study of 20 jobs that each do nothing, through the profile: CPU seconds of a job beyond its work (the Snakemake
    processes that the plugin starts in it) and of the login node, messages to the controller, status queries.
 2. 100 and 1,000 jobs on simulated nodes: a script in the place of `sbatch` sends a job that only makes the output, so
    that Snakemake, plugin and controller work as ever while the nodes cost nothing.
@@ -27,7 +27,7 @@ from slurm_cluster import Cluster, find_missing  # noqa: E402
 
 PROFILE = FOLDER.parent / "workflow" / "profiles" / "slurm"
 SITE = FOLDER.parent / "tests" / "slurm" / "site.yaml"
-JOBS = 100
+JOBS = 20
 SIMULATED = (100, 1000)
 WORK_S = 600
 JOB_QUERY = "REQUEST_JOB_INFO"
