@@ -132,8 +132,9 @@ def build_collection(
     alone = [s for s in offer.series if s.role == "labels" and not s.target_uid and naming.patient(s) not in known]
     patients = {naming.patient(series) for series, _ in chosen} | {naming.patient(s) for s in alone} | known
     result.shards = state["shards"] if state else max(1, math.ceil(len(patients) / settings.patients_per_shard))
+    followers = _list_followers(offer, kinds, pseudonyms is not None)
     for series, rank in chosen:
-        _add_case(result, naming, series, rank, _list_followers(offer, series, kinds, pseudonyms is not None), kinds)
+        _add_case(result, naming, series, rank, followers.get(series.series_uid, []), kinds)
     for series in alone:
         _add_case(result, naming, series, 1, [], kinds)
     result.rows.sort(key=lambda row: (row["case"], row["role"] != "ct", row["series_uid"]))
@@ -203,10 +204,13 @@ def _add_case(
             result.private.append(private | {"location": series.location})
 
 
-def _list_followers(offer: Offer, main: Series, kinds: dict[str, tuple[str, bool]], private: bool) -> list[Series]:
-    found = [s for s in offer.series if s.target_uid == main.series_uid]
-    accepted = [s for s in found if s.role == "labels" or (s.series_uid in kinds and not private)]
-    return sorted(accepted, key=lambda s: s.series_uid)
+def _list_followers(offer: Offer, kinds: dict[str, tuple[str, bool]], private: bool) -> dict[str, list[Series]]:
+    """Return accepted annotations and label maps by the UID of their CT."""
+    found: dict[str, list[Series]] = {}
+    for series in sorted(offer.series, key=lambda s: s.series_uid):
+        if series.target_uid and (series.role == "labels" or (series.series_uid in kinds and not private)):
+            found.setdefault(series.target_uid, []).append(series)
+    return found
 
 
 def _list_excluded(
