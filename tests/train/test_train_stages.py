@@ -298,3 +298,16 @@ def test_weights_are_the_moving_average(trained_study):
     for name, value in stored.items():
         assert np.array_equal(value, checkpoint[f"average.module.{name}"])
     assert any(not np.array_equal(v, checkpoint[f"module.model.{k}"]) for k, v in stored.items())
+
+
+@pytest.mark.parametrize("stage", ["semantic_synthesizer", "contrast_autoencoder"])
+def test_recomputed_activations_train_the_same_weights(stage, trained_study, prepared_study, copy_study):
+    study = copy_study(prepared_study)
+    path = study.root / "config" / "config.yaml"
+    path.write_text(path.read_text().replace("steps: 8,", "steps: 8, activation_checkpointing: true,"))
+    STAGES[stage](Study.load(study.root))
+    ours, theirs = (
+        load_file(root / "results" / "models" / stage / "model.safetensors") for root in (study.root, trained_study)
+    )
+    assert ours.keys() == theirs.keys()
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
