@@ -87,7 +87,7 @@ def test_command_line_exits_with_1_on_problems_only(study: Path) -> None:
 def test_folder_without_study_and_broken_config(tmp_path: Path) -> None:
     assert check_all(tmp_path)[-1].level == "warning"
     (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "config.yaml").write_text("study: {nam: x}\n")
+    (tmp_path / "config" / "config.yaml").write_text("study: {names: x}\n")
     assert_problem(check_all(tmp_path)[-1], "did you mean 'name'")
 
 
