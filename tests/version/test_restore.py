@@ -97,7 +97,7 @@ def test_a_clone_without_remote_says_what_is_missing_and_what_to_do(study: Study
     with pytest.raises(GuideGenError, match=r"bulk object.s. of this run are not in the cache.*names no remote"):
         restore_run(clone(study, tmp_path / "again"), tag)
     restore_run(study.root, tag)
-    assert verify_study(study).findings == []
+    assert verify_study(study).errors == []
 
 
 def test_an_unknown_run_is_refused_and_the_known_are_named(study: Study) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from guidegen.atomic import hash_file, write_text
 from guidegen.errors import GuideGenError
+from guidegen.tables import read_tsv
 from guidegen.version.findings import Finding
 from guidegen.version.inventory import PROVENANCE, Inventory
 from guidegen.version.jobs import Row, check_jobs, name_job
@@ -63,6 +64,8 @@ def check_lineage(root: Path, inventory: Inventory) -> Iterator[Finding]:
     yield from check_jobs(root, {path: made_by[-1] for path, made_by in makers.items()})
     for path, made_by in sorted(makers.items()):
         last, file = made_by[-1], root / path
+        if not file.is_file() and _is_dropped(root, path):
+            continue
         if not file.is_file():
             yield Finding("missing", path, f"made by {name_job(last)}, not there any more")
         elif (found := hash_file(file)) != last["outputs"][path]:
@@ -73,6 +76,19 @@ def check_lineage(root: Path, inventory: Inventory) -> Iterator[Finding]:
         name = manifest.relative_to(root).as_posix()
         if name not in makers:
             yield Finding("lineage", name, "no lineage row names this manifest as its output", warning=True)
+
+
+def _is_dropped(root: Path, path: str) -> bool:
+    """Tell whether a table is gone because the index has nothing for it any more: no such shard, no such collection."""
+    top, phase, *rest = path.split("/")
+    if top != "data" or phase not in ("raw", "ct", "mask", "text"):
+        return False
+    index = root / "data" / "index" / f"{rest[0].removesuffix('.tsv')}.tsv"
+    if not index.is_file():
+        return True
+    if phase == "text" or rest[-1] == "clinical.tsv":
+        return False
+    return rest[-1].removesuffix(".tsv") not in {row["shard"] for row in read_tsv(index, ("shard",))}
 
 
 def _parse_row(text: str, place: str, **added: str) -> Row:
