@@ -1,6 +1,7 @@
 """A run can be signed with the key that git knows, at once or later, and verify tells a good signature from others."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,16 @@ def trust(study: Study, *keys: Path) -> None:
     signers = study.root.parent / "signers"
     signers.write_text("".join(f"{key.name}@lab {key.with_suffix('.pub').read_text()}" for key in keys))
     git(study.root, "config", "gpg.ssh.allowedSignersFile", str(signers))
+
+
+@pytest.fixture
+def study(template: Path, tmp_path: Path) -> Study:
+    """A study without data, which is committed in no time."""
+    root = tmp_path / "study"
+    shutil.copytree(template, root, symlinks=True, ignore=shutil.ignore_patterns("data", "results"))
+    config = root / "config" / "config.yaml"
+    config.write_text(config.read_text().replace("../remote", "''"))
+    return Study.load(root)
 
 
 @pytest.fixture
@@ -101,11 +112,12 @@ def test_what_was_changed_after_the_signature_is_told(study: Study, key: Path) -
     assert signature_findings(study) == [("config/labels.tsv", True, f"not as it was signed in {tag}")]
 
 
-def test_without_a_key_nothing_is_begun(study: Study, tmp_path: Path) -> None:
+def test_without_a_key_nothing_is_begun(study: Study) -> None:
+    head = git(study.root, "rev-parse", "HEAD")
     git(study.root, "config", "gpg.format", "ssh")
     with pytest.raises(GuideGenError, match=r"git has no SSH key to sign with; .*user.signingkey"):
         commit_run(study, sign=True)
-    assert not (tmp_path / "remote").exists()
+    assert git(study.root, "rev-parse", "HEAD") == head
 
 
 def test_the_command_signs_and_verify_fails_on_a_bad_signature(study: Study, key: Path, tmp_path: Path) -> None:
