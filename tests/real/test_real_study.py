@@ -1,5 +1,6 @@
 """A whole study on real CT: how a hospital's own data enters, and that every stage takes it."""
 
+import importlib
 import json
 import os
 import shutil
@@ -107,3 +108,52 @@ def test_every_stage_was_trained_and_sampled(real_study: Path) -> None:
 
 def test_real_study_verifies(real_study: Path, call) -> None:
     assert call("version", "verify", "--study", real_study).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def exports(real_study: Path, tmp_path_factory: pytest.TempPathFactory, call) -> Path:
+    """The real study, committed, in all four forms."""
+    folder = tmp_path_factory.mktemp("exports")
+    call("version", "commit", "--allow-dirty", "--study", real_study)
+    for form in ("ro-crate", "croissant", "benchmark", "cards"):
+        call("version", "export", f"--{form}", "--out", folder / form, "--study", real_study)
+    return folder
+
+
+def test_a_synthetic_ct_is_explained_down_to_the_licences(real_study: Path, exports: Path, call) -> None:
+    volume = sorted((real_study / "results" / "synthetic").rglob("*.ct.nii.gz"))[0]
+    name = volume.relative_to(real_study)
+    told = json.loads(call("version", "explain", name, "--json", "--study", real_study).stdout)
+    licences = {licence for source in told["sources"] for licence in source["licences"]}
+    assert licences <= {"CC BY 3.0", "CC BY 4.0", "Apache-2.0"}
+    assert licences
+
+
+def test_the_benchmark_reads_the_public_series_and_names_the_others(
+    exports: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = exports / "benchmark"
+    rows = {row["collection"]: row for row in read_tsv(release / "cases.tsv")}
+    reasons = {row["case"].split("__")[0]: row["reason"] for row in read_tsv(release / "left_out.tsv")}
+    assert set(rows) == {"lusc", "pda"}
+    assert reasons["crlm"].startswith("private")
+    assert "no DICOM series" in reasons["torso"]
+    assert reasons["labels"] == "no CT"
+    monkeypatch.syspath_prepend(release)
+    loader = importlib.import_module("guidegen_benchmark")
+    for case in loader.Benchmark(release, REALDATA).list_cases():
+        hu, _ = case.load_ct()
+        assert hu.min() >= -1024
+        assert case.prompt
+
+
+def test_no_export_names_the_private_patient(exports: Path) -> None:
+    import pydicom
+
+    header = pydicom.dcmread(sorted((REALDATA / "CRLM-CT-1006" / "dicom").glob("*.dcm"))[0], stop_before_pixels=True)
+    words = [str(header.PatientID), str(header.SeriesInstanceUID), str(header.StudyInstanceUID)]
+    for path in exports.rglob("*"):
+        if path.is_file() and path.name != "config.yaml":  # the config names the folder that the user gave
+            assert not [word for word in words if word.encode() in path.read_bytes()], path
+    assert "https://doi.org" not in (exports / "cards" / "DATA_CARD.md").read_text()
+    assert "| CC BY 4.0 |" in (exports / "cards" / "DATA_CARD.md").read_text()

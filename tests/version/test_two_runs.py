@@ -80,6 +80,6 @@ def test_two_runs_of_a_study_come_back_and_the_difference_names_the_patient(
     assert change["was"] is None
     assert change["is"] in ("train", "val", "test")
     assert {name.rpartition("__")[0].rpartition("__")[2] for name in changes["labels"]} == {patient}
-    assert changes["config"] == changes["code"] == changes["environment"] == {}
+    assert changes["config"] == changes["environment"] == {}
     told = call("version", "diff", *tags, "--study", again).stdout
     assert f"{patient}: new" in told
