@@ -13,8 +13,8 @@ RELEASE_LICENCE = "https://creativecommons.org/licenses/by/4.0/"
 RELEASABLE = re.compile(
     r"cc0( 1\.0)?|cc by( \d\.\d)?|odc by( 1\.0)?|pddl( 1\.0)?|public domain|apache 2\.0|mit|bsd \d clause"
 )
-"""Licences whose works may be adapted and released under CC BY 4.0. Non-commercial (NC), no-derivatives (ND),
-share-alike (SA), restricted and private ones are not among them."""
+"""Licences whose works may be adapted and released under CC BY 4.0. Non-commercial, no-derivatives,
+share-alike, restricted and private ones are not among them."""
 
 
 @dataclass(frozen=True)
