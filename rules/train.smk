@@ -80,6 +80,6 @@ rule train:
     shell:
         # A job that wrote a checkpoint is put back into the queue by itself: that costs no retry.
         'launch=; if [ -n "${{SLURM_JOB_ID:-}}" ]; then launch="{params.launch}"; fi; '
-        "$launch {params.command} train {wildcards.stage} >> {log} 2>&1 || {{ code=$?; "
+        "$launch {params.command} train {wildcards.stage} > {log} 2>&1 || {{ code=$?; "
         'if [ $code = {params.requeue} ] && [ -n "${{SLURM_JOB_ID:-}}" ]; then '
         "scontrol requeue $SLURM_JOB_ID && sleep 300; fi; exit $code; }}"
