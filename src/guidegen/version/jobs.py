@@ -23,16 +23,17 @@ def name_job(row: Row) -> str:
     return f"{row['run']}/{row['file'].removesuffix('.json')}"
 
 
-def check_jobs(root: Path, makers: Mapping[str, Row]) -> Iterator[Finding]:
+def check_jobs(root: Path, makers: Mapping[str, list[Row]]) -> Iterator[Finding]:
     """Yield what does not fit.
 
     Args:
         root: the study.
-        makers: the job that made each table or manifest last.
+        makers: the jobs that made each table or manifest, oldest first; the last one counts.
     """
-    yield from _check_inputs(root, makers)
-    yield from _check_times(makers)
-    yield from _check_settings(root, makers)
+    last = {path: made_by[-1] for path, made_by in makers.items()}
+    yield from _check_inputs(root, last)
+    yield from _check_times(last, makers)
+    yield from _check_settings(root, last)
 
 
 def _check_inputs(root: Path, makers: Mapping[str, Row]) -> Iterator[Finding]:
@@ -48,24 +49,22 @@ def _check_inputs(root: Path, makers: Mapping[str, Row]) -> Iterator[Finding]:
                 yield Finding("lineage", path, f"{name_job(row)} made it from another {name} than lies there")
 
 
-def _check_times(makers: Mapping[str, Row]) -> Iterator[Finding]:
+def _check_times(last: Mapping[str, Row], makers: Mapping[str, list[Row]]) -> Iterator[Finding]:
     """A job ends after it began, and begins after its inputs were made; else a clock was wrong or a row was edited."""
-    jobs = {id(row): row for row in makers.values()}
+    jobs = {id(row): row for row in last.values()}
     for row in sorted(jobs.values(), key=name_job):
         place = next(iter(sorted(row["outputs"])), "")
         try:
             start, end = _parse_time(row["start"]), _parse_time(row.get("end", row["start"]))
-            made = {name: _parse_time(makers[name].get("end", "")) for name in _list_made(row, makers)}
+            made = {name: (_parse_time(end), end) for name, end in _find_first(row, makers).items()}
         except ValueError as error:
             yield Finding("clock", place, f"{name_job(row)}: {error}")
             continue
         if end < start - 1:
             yield Finding("clock", place, f"{name_job(row)} ended at {row['end']}, before it began at {row['start']}")
-        for name, moment in made.items():
+        for name, (moment, told) in made.items():
             if moment > start + SKEW_S:
-                text = (
-                    f"{name_job(row)} began at {row['start']}, before its input {name} was made ({makers[name]['end']})"
-                )
+                text = f"{name_job(row)} began at {row['start']}, before its input {name} was made ({told})"
                 yield Finding("clock", place, f"{text}; a clock was set back, or a row was edited")
     newest = max((row.get("end", row["start"]) for row in jobs.values()), default="")
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + SKEW_S))
@@ -74,13 +73,14 @@ def _check_times(makers: Mapping[str, Row]) -> Iterator[Finding]:
         yield Finding("clock", "results/provenance", text, warning=True)
 
 
-def _list_made(row: Row, makers: Mapping[str, Row]) -> list[str]:
-    """Inputs that lie there as the job read them and whose maker says when it made them."""
-    return [
-        name
-        for name, stated in row["inputs"].items()
-        if name in makers and makers[name]["outputs"][name] == stated and "end" in makers[name]
-    ]
+def _find_first(row: Row, makers: Mapping[str, list[Row]]) -> dict[str, str]:
+    """When each input of a job was first made as the job read it; a later job may have made the same bytes again."""
+    found = {}
+    for name, stated in row["inputs"].items():
+        if not name.startswith(FROZEN):
+            ends = [made["end"] for made in makers.get(name, []) if made["outputs"][name] == stated and "end" in made]
+            found |= {name: min(ends)} if ends else {}
+    return found
 
 
 def _parse_time(text: str) -> int:

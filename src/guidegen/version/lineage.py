@@ -61,7 +61,7 @@ def check_lineage(root: Path, inventory: Inventory) -> Iterator[Finding]:
         yield Finding("lineage", LINEAGE.as_posix(), str(error))
         return
     makers = find_makers(rows)
-    yield from check_jobs(root, {path: made_by[-1] for path, made_by in makers.items()})
+    yield from check_jobs(root, makers)
     for path, made_by in sorted(makers.items()):
         last, file = made_by[-1], root / path
         if not file.is_file() and _is_dropped(root, path):

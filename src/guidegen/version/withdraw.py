@@ -10,12 +10,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from guidegen.atomic import hash_file
 from guidegen.errors import GuideGenError
 from guidegen.index.withdrawn import TAGS, read_withdrawn, withdrawn_table, write_withdrawn
+from guidegen.provenance import record_job
 from guidegen.study import Study
 from guidegen.version.affected import find_affected, list_reruns
 from guidegen.version.held_objects import find_held_objects
-from guidegen.version.lineage import read_lineage
+from guidegen.version.lineage import find_makers, read_lineage
 from guidegen.version.patients import split_owner
 from guidegen.version.remote import find_missing, open_stores
 from guidegen.version.repository import Repository, commit_staged, hold_repository, refuse_running, set_remote, tag_head
@@ -89,6 +91,7 @@ def withdraw_patient(study: Study, patient: str, reason: str) -> Withdrawal:
         for file in plan.removal.files:
             (study.root / file).unlink(missing_ok=True)
         clear_tables(study, plan.owners)
+        _record_index(study, plan.owners)
         _delete_objects(repository, plan)
         _commit_removal(repository, plan)
         return plan
@@ -137,6 +140,20 @@ def _set_tombstone(repository: Repository, owners: Sequence[str], reason: str) -
     commit = repository.git("log", "-1", "--format=%H", "--", name).strip()
     if not repository.git("tag", "--contains", commit, "--list", f"{TAGS}/*").split():
         tag_head(repository, f"{TAGS}/{today.replace('-', '')}-{commit[:8]}", f"Consent withdrawn\n\n{reason}\n")
+
+
+def _record_index(study: Study, owners: Sequence[str]) -> None:
+    """Write a lineage row for index tables that are not what the job that made them last recorded."""
+    makers = find_makers(read_lineage(study.root))
+    tables = sorted({study.index_table(split_owner(owner)[0]) for owner in owners})
+    changed = []
+    for table in tables:
+        made = makers.get(table.relative_to(study.root).as_posix())
+        if made and table.is_file() and hash_file(table) not in made[-1]["outputs"].values():
+            changed.append(table)
+    if changed:
+        with record_job(study, "index", {"step": "withdraw"}, [withdrawn_table(study.root)], changed):
+            pass
 
 
 def _delete_objects(repository: Repository, plan: Withdrawal) -> None:
