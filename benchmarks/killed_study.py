@@ -50,7 +50,7 @@ def kill_during(command: list[str], sign: str, rng: random.Random, delay: float)
     The moment is up to `delay` seconds after `sign` was first seen among the command lines of its processes.
 
     Returns:
-        What ran when it was killed, "" where the command ended first.
+        What ran when it was killed, from `sign` on, "" where the command ended first.
     """
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     while process.poll() is None:
@@ -60,7 +60,7 @@ def kill_during(command: list[str], sign: str, rng: random.Random, delay: float)
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-                return running[0]
+                return running[0][running[0].index(sign) :][:80]
         time.sleep(0.05)
     return ""
 
@@ -74,11 +74,11 @@ def run_killed(study: Path, preset: str, seed: int) -> None:
     stages = ("semantic_synthesizer", "contrast_autoencoder", "latent_generator")
     for sign in ("guidegen convert", *(f"guidegen train {stage}" for stage in stages)):
         hit = kill_during(run, sign, rng, 60.0 if "train" in sign and preset != "smoke" else 4.0)
-        print(f"killed in: {hit[-120:] or f'{sign}: ended before it could be hit'}", flush=True)
+        print(f"killed in: {hit or f'{sign}: ended before it could be hit'}", flush=True)
     subprocess.run(run, check=True)
     for _ in range(3):
         hit = kill_during(commit, "version commit", rng, 4.0)
-        print(f"killed in: {hit[-120:] or 'commit: ended before it could be hit'}", flush=True)
+        print(f"killed in: {hit or 'commit: ended before it could be hit'}", flush=True)
     subprocess.run(commit, check=True)
     subprocess.run([*GUIDEGEN, "version", "verify", "--study", str(study)], check=True)
 

@@ -8,6 +8,7 @@ from snakemake.logging import logger
 CORE = study.config.environments.core
 SEGMENTATION = study.config.environments.segmentation
 THREADS = study.config.study.threads
+TRAIN = study.config.train
 STAGES = (
     "semantic_synthesizer",
     "contrast_autoencoder",
@@ -69,6 +70,33 @@ def cancel_earlier_jobs():
         raise WorkflowError(str(error)) from None
     if jobs:
         logger.info(f"Cancelled {len(jobs)} jobs of an earlier run: {', '.join(jobs)}")
+
+
+def name_settings(stage):
+    """The stage's section of the config and what all stages read; `latents` has none."""
+    return [] if stage == "latents" else [f"train.{stage}", "train.collection_shares"]
+
+
+def count_processes(wildcards):
+    """Processes, one per GPU, that train a stage; one stores the latents."""
+    return 1 if wildcards.stage == "latents" else TRAIN.devices * TRAIN.nodes
+
+
+def count_nodes(wildcards):
+    """Nodes that a stage runs on."""
+    return 1 if wildcards.stage == "latents" else TRAIN.nodes
+
+
+def launch_training(wildcards):
+    """The job step of a SLURM job: all its processes, of which the training library learns from SLURM's variables.
+
+    The step is named here and not by the executor, so that SIGUSR1 reaches the training alone.
+    """
+    nodes, processes = count_nodes(wildcards), count_processes(wildcards)
+    return (
+        f"srun --overlap --nodes={nodes} --ntasks={processes} --ntasks-per-node={processes // nodes} "
+        f"--cpus-per-task={THREADS} --kill-on-bad-exit=1 --unbuffered"
+    )
 
 
 # The environment that runs Snakemake comes first, so that `guidegen` is this one even where it was not activated.

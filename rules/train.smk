@@ -4,36 +4,7 @@ LATENT_INPUTS = {
     "latents": ["contrast_autoencoder"],
     "latent_generator": ["contrast_autoencoder", "latents"],
 }
-DEVICES = study.config.train.devices
-NODES = study.config.train.nodes
 REQUEUE_CODE = 75
-
-
-def own_settings(stage):
-    """The stage's section of the config and what all stages read; `latents` has none."""
-    return [] if stage == "latents" else [f"train.{stage}", "train.collection_shares"]
-
-
-def count_processes(wildcards):
-    """Processes, one per GPU, that train a stage; one stores the latents."""
-    return 1 if wildcards.stage == "latents" else DEVICES * NODES
-
-
-def count_nodes(wildcards):
-    """Nodes that a stage runs on."""
-    return 1 if wildcards.stage == "latents" else NODES
-
-
-def launch(wildcards):
-    """The job step of a SLURM job: all its processes, of which the training library learns from SLURM's variables.
-
-    The step is named here and not by the executor, so that SIGUSR1 reaches the training alone.
-    """
-    nodes, processes = count_nodes(wildcards), count_processes(wildcards)
-    return (
-        f"srun --overlap --nodes={nodes} --ntasks={processes} --ntasks-per-node={processes // nodes} "
-        f"--cpus-per-task={THREADS} --kill-on-bad-exit=1 --unbuffered"
-    )
 
 
 rule train:
@@ -72,10 +43,10 @@ rule train:
         command=CORE,
         code=code_hash("train", "models"),
         settings=lambda wildcards: settings(
-            "prepare.grid", *own_settings(wildcards.stage)
+            "prepare.grid", *name_settings(wildcards.stage)
         ),
         labels=study.labels_hash,
-        launch=launch,
+        launch=launch_training,
         requeue=REQUEUE_CODE,
     shell:
         # A job that wrote a checkpoint is put back into the queue by itself: that costs no retry.

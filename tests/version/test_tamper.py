@@ -77,10 +77,11 @@ def test_a_tampered_manifest_is_made_again(committed: Study) -> None:
 
 def test_a_changed_row_of_the_committed_lineage_is_found(committed: Study) -> None:
     before = (committed.root / LINEAGE).read_bytes()
+    first = json.loads(before.splitlines()[0])
     swap(committed.root, LINEAGE, '"host": "', '"host": "x')
     (found,) = verify_study(committed).errors
     assert (found.kind, found.path) == ("lineage", LINEAGE)
-    assert "row 1 of the last commit (first/retrieve-tcga_luad-s000.json) was changed" in found.message
+    assert f"row 1 of the last commit ({first['run']}/{first['file']}) was changed" in found.message
     assert LINEAGE in repair(committed)
     assert (committed.root / LINEAGE).read_bytes() == before
 

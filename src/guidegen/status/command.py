@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import typer
@@ -45,10 +46,10 @@ def status(
         Console().print(render_snapshot(take_snapshot(opened)))
         return
     pause = WATCH_QUEUE_S if shutil.which("squeue") else WATCH_S
-    with Live(render_snapshot(take_snapshot(opened)), screen=True, auto_refresh=False) as live:
-        try:
-            while True:
-                time.sleep(pause)
-                live.update(render_snapshot(take_snapshot(opened)), refresh=True)
-        except KeyboardInterrupt:
-            return
+    with (
+        suppress(KeyboardInterrupt),
+        Live(render_snapshot(take_snapshot(opened)), screen=True, auto_refresh=False) as live,
+    ):
+        while True:
+            time.sleep(pause)
+            live.update(render_snapshot(take_snapshot(opened)), refresh=True)
