@@ -53,7 +53,15 @@ def start_workflow(site: dict[str, str]) -> Iterator[Callable[..., "subprocess.P
         command += ["--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5", "--verbose", *options]
         with (folder / "snakemake.log").open("a", encoding="utf-8") as log:
             process = subprocess.Popen(
-                command, cwd=folder, env=site, stdout=log, stderr=log, text=True, start_new_session=True
+                command,
+                cwd=folder,
+                env=site,
+                stdout=log,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+                # a test run in the background of a shell would hand down an ignored SIGINT
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         processes.append(process)
         return process
