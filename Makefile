@@ -40,7 +40,7 @@ test: .venv/ready .venv-crate/ready ## Unit tests and a whole smoke study
 	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile -m "not real and not slurm and not segmentation"
 
 test-real: .venv/ready ## The study on real CT series (GUIDEGEN_REALDATA, or ../shared/realdata)
-	$(BIN)/python -m pytest tests/real
+	$(BIN)/python -m pytest -m real tests/real tests/retrieve
 
 test-segmentation: .venv/ready .venv-seg/ready ## TotalSegmentator's real code, offline
 	.venv-seg/bin/python -m pytest tests/segmentation
