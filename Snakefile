@@ -34,10 +34,6 @@ include: "rules/evaluate.smk"
 include: "rules/report.smk"
 
 
-onstart:
-    cancel_earlier_jobs()
-
-
 rule all:
     default_target: True
     input:

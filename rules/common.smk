@@ -3,18 +3,14 @@
 import sys
 
 from guidegen.cluster.orphans import cancel_orphans
+from guidegen.train.signals import REQUEUE_CODE
+from guidegen.stages import STAGES
 from snakemake.logging import logger
 
 CORE = study.config.environments.core
 SEGMENTATION = study.config.environments.segmentation
 THREADS = study.config.study.threads
 TRAIN = study.config.train
-STAGES = (
-    "semantic_synthesizer",
-    "contrast_autoencoder",
-    "latents",
-    "latent_generator",
-)
 
 
 wildcard_constraints:
@@ -46,8 +42,7 @@ def expand_shards(phase, collections=SHARDS):
 
 def uses_totalsegmentator(wildcards):
     """Whether a collection is labelled by TotalSegmentator."""
-    choice = study.config.mask.choose_backends(wildcards.collection)
-    return "totalsegmentator" in choice.organs + choice.tumour
+    return study.config.mask.uses("totalsegmentator", wildcards.collection)
 
 
 def count_mask_gpus(wildcards):
@@ -70,6 +65,10 @@ def cancel_earlier_jobs():
         raise WorkflowError(str(error)) from None
     if jobs:
         logger.info(f"Cancelled {len(jobs)} jobs of an earlier run: {', '.join(jobs)}")
+
+
+onstart:
+    cancel_earlier_jobs()
 
 
 def name_settings(stage):

@@ -4,7 +4,6 @@ LATENT_INPUTS = {
     "latents": ["contrast_autoencoder"],
     "latent_generator": ["contrast_autoencoder", "latents"],
 }
-REQUEUE_CODE = 75
 
 
 rule train:

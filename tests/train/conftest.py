@@ -45,11 +45,11 @@ def prepared_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trained_study(prepared_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All stages trained without interruption; tests do not alter it."""
-    from guidegen.train.run import STAGES
+    from guidegen.train.run import TRAINERS
 
     root = tmp_path_factory.mktemp("trained") / "study"
     shutil.copytree(prepared_study, root)
-    for train in STAGES.values():
+    for train in TRAINERS.values():
         train(Study.load(root))
     return root
 

@@ -14,7 +14,7 @@ from train_process import start_together
 
 from guidegen.errors import GuideGenError
 from guidegen.study import Study
-from guidegen.train.run import STAGES
+from guidegen.train.run import TRAINERS
 
 
 def read_curves(root: Path, stage: str) -> dict[str, list[float]]:
@@ -59,7 +59,7 @@ def test_two_processes_have_the_curves_of_one(stage, strategy, parallel_study, t
 def test_processes_share_the_batches_of_a_step(parallel_study):
     edit_config(parallel_study, "devices: 2\n", "devices: 3\n")
     with pytest.raises(GuideGenError, match=r"accumulate is 2.*3 processes.*must be a multiple of 3"):
-        STAGES["semantic_synthesizer"](Study.load(parallel_study))
+        TRAINERS["semantic_synthesizer"](Study.load(parallel_study))
 
 
 def test_the_command_starts_its_processes_and_one_signal_stops_all(parallel_study):

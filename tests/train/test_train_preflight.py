@@ -15,7 +15,7 @@ from guidegen.tables import read_tsv, write_tsv
 from guidegen.train.cohort import Cohort
 from guidegen.train.estimate import estimate_stage
 from guidegen.train.preflight import check_cohort
-from guidegen.train.run import STAGES
+from guidegen.train.run import TRAINERS
 
 TRAINED = ("semantic_synthesizer", "contrast_autoencoder", "latent_generator")
 
@@ -71,7 +71,7 @@ def test_a_stage_does_not_start_on_arrays_of_another_grid(prepared_study, copy_s
     case = replace_array(study, "labels", np.zeros((8, 8, 8), np.uint8))
     message = rf"{re.escape(case)}: labels has shape \(8, 8, 8\) and type uint8, expected \(16, 16, 16\) and uint8"
     with pytest.raises(GuideGenError, match=message):
-        STAGES["semantic_synthesizer"](study)
+        TRAINERS["semantic_synthesizer"](study)
 
 
 def test_all_that_is_wrong_is_listed_at_once(prepared_study, copy_study):

@@ -16,7 +16,7 @@ from train_process import start_training
 
 from guidegen.study import Study
 from guidegen.train.checkpoints import CheckpointFolder, Curves
-from guidegen.train.run import STAGES
+from guidegen.train.run import TRAINERS
 
 FILES = ("model.safetensors", "model.json", "curves.csv", "held_out.json", "samples.png")
 
@@ -89,7 +89,7 @@ def test_told_to_stop_it_leaves_a_checkpoint_and_asks_for_requeue(trained_study,
     assert "stopped by SIGUSR1 after step" in message
     assert not (root / "results" / "models" / f"{stage}.tsv").exists()
     assert 0 < count_steps(root, stage) < 8
-    STAGES[stage](Study.load(root))
+    TRAINERS[stage](Study.load(root))
     assert read_results(root, stage) == read_results(trained_study, stage)
 
 
@@ -109,7 +109,7 @@ def test_damaged_checkpoint_is_passed_over(damage, trained_study, copy_study, ca
     else:
         (last / "checkpoint.json").unlink()
     with caplog.at_level(logging.WARNING):
-        STAGES[stage](Study.load(root))
+        TRAINERS[stage](Study.load(root))
     assert f"{last}: damaged" in caplog.text
     assert f"going back to {before.name}" in caplog.text
     assert read_results(root, stage) == wanted
@@ -137,7 +137,7 @@ def test_other_settings_start_afresh(trained_study, copy_study, caplog):
     path.write_text(path.read_text().replace("learning_rate: 0.003", "learning_rate: 0.001"))
     before = read_results(root, "semantic_synthesizer")
     with caplog.at_level(logging.WARNING):
-        STAGES["semantic_synthesizer"](Study.load(root))
+        TRAINERS["semantic_synthesizer"](Study.load(root))
     assert "checkpoints of other settings, code or data are not used" in caplog.text
     assert read_results(root, "semantic_synthesizer")["model.safetensors"] != before["model.safetensors"]
 
@@ -158,7 +158,7 @@ def test_curves_that_are_watched_have_no_step_twice_after_a_kill(trained_study, 
     (folder,) = state_folder(root, stage).iterdir()
     shutil.rmtree(folder / "step-00000008")
     shutil.rmtree(folder / "step-00000006")
-    STAGES[stage](Study.load(root))
+    TRAINERS[stage](Study.load(root))
     lines = (folder / "curves.csv").read_text().splitlines()
     keys = [tuple(line.split(",")[:2]) for line in lines]
     assert len(keys) == len(set(keys))

@@ -17,17 +17,16 @@ from guidegen.manifest import read_manifest
 from guidegen.models.contrast_autoencoder import ContrastAutoencoder
 from guidegen.models.latent_generator import LatentGenerator
 from guidegen.models.semantic_synthesizer import SemanticSynthesizer
+from guidegen.stages import NETWORKS
 from guidegen.study import Study
 from guidegen.train.cohort import Cohort, CohortCase
 from guidegen.train.contrast_autoencoder import ContrastAutoencoderStage
 from guidegen.train.engine import make_averaging, set_learning_rate
 from guidegen.train.latent_generator import LatentGeneratorStage
 from guidegen.train.order import pick_cases, spread_cases
-from guidegen.train.run import STAGES, list_inputs
+from guidegen.train.run import TRAINERS, list_inputs
 from guidegen.train.semantic_synthesizer import SemanticSynthesizerStage
 from guidegen.train.settings import OptimizationSettings
-
-TRAINED = ("semantic_synthesizer", "contrast_autoencoder", "latent_generator")
 
 
 def build_stage(name: str, study: Study):
@@ -46,7 +45,7 @@ def build_stage(name: str, study: Study):
     return LatentGeneratorStage(model, cohort, latents, settings, 0)
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_gradients_reach_every_parameter(name, trained_study):
     stage = build_stage(name, Study.load(trained_study))
     optimizer = torch.optim.SGD(stage.parameters(), lr=0.1)
@@ -94,7 +93,7 @@ def test_contrast_window_is_a_switch_and_both_discriminators_see_the_same_window
 
 
 def test_files_are_those_of_the_manifest(trained_study):
-    for name in TRAINED:
+    for name in NETWORKS:
         rows = read_manifest(trained_study / "results" / "models" / f"{name}.tsv")
         files = {row["case"]: row for row in rows}
         assert set(files) == {"model.safetensors", "model.json", "curves.csv", "held_out.json", "samples.png"}
@@ -116,7 +115,7 @@ def test_curves_have_every_loss_at_every_interval(trained_study):
 
 def test_held_out_losses_stand_beside_a_baseline_case_by_case(trained_study):
     splits = {case.case: case.split for case in Cohort.load(Study.load(trained_study)).cases}
-    for name in TRAINED:
+    for name in NETWORKS:
         found = json.loads((trained_study / "results" / "models" / name / "held_out.json").read_text())
         assert found["loss"] == pytest.approx(np.mean(found["losses"]))
         assert found["baseline"] == pytest.approx(np.mean(found["baselines"]))
@@ -201,6 +200,16 @@ def test_collections_have_their_share_and_their_cases_take_turns():
     assert len({case.collection for case in seen[:8]}) > 1
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_stage_draws_collections_by_their_shares(name, trained_study):
+    study = Study.load(trained_study)
+    train = study.config.train.model_copy(update={"collection_shares": {"tcga_lihc": 1.0}})
+    stage = build_stage(name, Study(study.root, study.config.model_copy(update={"train": train})))
+    collections = {case.case: case.collection for case in stage.cases}
+    assert set(collections.values()) > {"tcga_lihc"}
+    assert {collections[case] for index in range(6) for case in stage.draw_batch(index).cases} == {"tcga_lihc"}
+
+
 def test_shares_that_leave_nothing_leave_the_others_out():
     cases = [fabricate_case("a0", "a"), fabricate_case("b0", "b")]
     assert {pick_cases(cases, 1, index, 0, "stage", {"a": 1.0})[0].case for index in range(20)} == {"a0"}
@@ -210,7 +219,7 @@ def fabricate_case(case: str, collection: str) -> CohortCase:
     return CohortCase(case, case, collection, "train", None, None, None, None, ())
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_nothing_is_ever_mirrored(name, trained_study):
     stage = build_stage(name, Study.load(trained_study))
     cases = {case.case: case for case in stage.cases}
@@ -271,7 +280,7 @@ def test_loss_that_is_not_finite_names_the_cases(trained_study, copy_study):
         path = study.root / row["path"]
         np.save(path, np.load(path) + np.float16("nan"))
     with pytest.raises(GuideGenError, match=r"nan at step 0; cases of the batch: .*tcga_"):
-        STAGES["latent_generator"](study)
+        TRAINERS["latent_generator"](study)
 
 
 def test_missing_inputs_are_named(prepared_study, copy_study):
@@ -305,7 +314,7 @@ def test_recomputed_activations_train_the_same_weights(stage, trained_study, pre
     study = copy_study(prepared_study)
     path = study.root / "config" / "config.yaml"
     path.write_text(path.read_text().replace("steps: 8,", "steps: 8, activation_checkpointing: true,"))
-    STAGES[stage](Study.load(study.root))
+    TRAINERS[stage](Study.load(study.root))
     ours, theirs = (
         load_file(root / "results" / "models" / stage / "model.safetensors") for root in (study.root, trained_study)
     )

@@ -13,9 +13,9 @@ CONTEXT.set_forkserver_preload(["guidegen.train.run"])
 def train_stage(root: str, stage: str, variables: dict[str, str]) -> None:
     os.environ.update(variables)
     from guidegen.study import Study
-    from guidegen.train.run import STAGES
+    from guidegen.train.run import TRAINERS
 
-    STAGES[stage](Study.load(Path(root)))
+    TRAINERS[stage](Study.load(Path(root)))
 
 
 def start_training(root: Path, stage: str, variables: dict[str, str] | None = None) -> BaseProcess:

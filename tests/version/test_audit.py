@@ -10,8 +10,9 @@ import pytest
 
 from guidegen.errors import GuideGenError
 from guidegen.manifest import read_manifest
+from guidegen.stages import NETWORKS
 from guidegen.study import Study
-from guidegen.tables import read_tsv
+from guidegen.tables import read_tsv, write_tsv
 from guidegen.version.affected import find_affected, list_reruns
 from guidegen.version.commit import commit_run
 from guidegen.version.explain import build_graph, explain_file
@@ -71,6 +72,22 @@ def test_no_origin_is_missing_and_every_file_of_every_manifest_is_known(whole: S
         if "case\tstatus\treason\tpath" in manifest.open().readline():
             for row in read_manifest(manifest):
                 assert not row["path"] or row["path"] in graph.owners
+
+
+def test_a_patient_without_label_map_is_behind_the_models_that_learn_from_cts_alone(whole: Study) -> None:
+    path = whole.root / "data" / "cohort" / "arrays.tsv"
+    before, rows = path.read_text(), read_tsv(path)
+    case = next(
+        node.key.partition("#")[2] for node in build_graph(whole).find("arrays") if node.facts["split"] == "train"
+    )
+    try:
+        write_tsv(path, tuple(rows[0]), [row | ({"labels_path": ""} if row["case"] == case else {}) for row in rows])
+        graph = build_graph(whole)
+    finally:
+        path.write_text(before)
+    key = f"data/cohort/arrays.tsv#{case}"
+    learned = {stage: key in graph.origins[f"results/models/{stage}.tsv#model"] for stage in NETWORKS}
+    assert learned == {"semantic_synthesizer": False, "contrast_autoencoder": True, "latent_generator": True}
 
 
 def test_a_figure_is_explained_by_its_own_arm(whole: Study, call: Call) -> None:

@@ -171,3 +171,13 @@ def test_the_objects_of_a_bucket_are_deleted(
     assert len(done.remote) == 2
     bodies = {item.key: item.get()["Body"].read() for item in stored.objects.all()}  # type: ignore[attr-defined]
     assert [key for key, body in bodies.items() if PATIENT.encode() in body and not key.endswith(".dir")] == []
+
+
+def test_a_repository_that_git_cannot_read_stops_instead_of_forgetting_withdrawals(runs: tuple[Study, str]) -> None:
+    study, _ = runs
+    withdraw_patient(study, PATIENT, "consent withdrawn")
+    (study.root / "config" / "withdrawn.tsv").unlink()
+    assert list_withdrawn(study.root, COLLECTION) == {PATIENT}
+    (study.root / ".git" / "HEAD").write_text("ref: nothing sensible\n")
+    with pytest.raises(GuideGenError, match="withdrawn patients cannot be left out"):
+        list_withdrawn(study.root, COLLECTION)

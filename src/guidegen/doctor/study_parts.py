@@ -151,5 +151,4 @@ def _check_ssh(remote: str) -> Check:
 
 
 def _list_totalsegmentator(study: Study) -> list[str]:
-    choices = {name: study.config.mask.choose_backends(name) for name in study.collections}
-    return [name for name, choice in choices.items() if "totalsegmentator" in (*choice.organs, *choice.tumour)]
+    return [name for name in study.collections if study.config.mask.uses("totalsegmentator", name)]

@@ -140,13 +140,8 @@ def _list_notes(study: Study) -> list[str]:
         "each synthetic case is counted once; gates that reject make it more, at most "
         f"{config.synthesize.max_attempts} times",
     ]
-    uses = {name for name in study.collections if "totalsegmentator" in _list_backends(study, name)}
+    uses = {name for name in study.collections if config.mask.uses("totalsegmentator", name)}
     if uses:
         notes.append(f"without TotalSegmentator, which labels {', '.join(sorted(uses))}: it was not measured")
     notes.append("`guidegen version commit` keeps a second copy of all bulk in DVC's cache")
     return notes
-
-
-def _list_backends(study: Study, collection: str) -> tuple[str, ...]:
-    choice = study.config.mask.choose_backends(collection)
-    return (*choice.organs, *choice.tumour)

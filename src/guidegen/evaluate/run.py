@@ -13,9 +13,10 @@ from guidegen.evaluate.bootstrap import LEVEL
 from guidegen.evaluate.cases import Case, list_synthetic, list_synthetic_sets, read_real_cases, read_synthetic_cases
 from guidegen.evaluate.intensity import evaluate_intensity
 from guidegen.evaluate.segmentation import evaluate_segmentation
-from guidegen.evaluate.training import STAGES, evaluate_training
+from guidegen.evaluate.training import evaluate_training
 from guidegen.prepare.cohort import CohortCase, read_cohort
 from guidegen.progress import track_progress
+from guidegen.stages import NETWORKS
 from guidegen.study import Study
 
 PARTS = ("training", "segmentation", "adherence", "intensity")
@@ -31,7 +32,7 @@ def list_inputs(study: Study) -> list[Path]:
     """The tables that the phase reads; manifests stand for the bulk that they name."""
     results = study.root / "results"
     found = [study.root / name for name in COHORT_TABLES]
-    found += [results / "models" / stage / "held_out.json" for stage in STAGES]
+    found += [results / "models" / stage / "held_out.json" for stage in NETWORKS]
     found += sorted(results.glob("segmentation/*.tsv"))
     found += sorted(results.glob("synthetic/*/*.tsv"))
     return found

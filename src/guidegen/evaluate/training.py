@@ -8,9 +8,8 @@ import numpy as np
 from guidegen.errors import GuideGenError
 from guidegen.evaluate.bootstrap import Figure, draw_weights, estimate_mean
 from guidegen.seeds import derive_rng
+from guidegen.stages import NETWORKS
 from guidegen.study import Study
-
-STAGES = ("semantic_synthesizer", "contrast_autoencoder", "latent_generator")
 
 
 def evaluate_training(study: Study) -> dict[str, Any]:
@@ -22,7 +21,7 @@ def evaluate_training(study: Study) -> dict[str, Any]:
         GuideGenError: a stage was not trained, or its file lacks the loss or the baseline.
     """
     stages = {}
-    for stage in STAGES:
+    for stage in NETWORKS:
         path = study.root / "results" / "models" / stage / "held_out.json"
         if not path.is_file():
             raise GuideGenError(f"{path}: missing; train the stage first: `guidegen train {stage}`")

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+from guidegen.errors import GuideGenError
 from guidegen.tables import parse_tsv, read_tsv, write_tsv
 
 WITHDRAWN_COLUMNS = ("collection", "patient", "date", "reason")
@@ -45,10 +46,16 @@ def _list_tags(root: Path) -> list[str]:
 
 
 def _read_at(root: Path, tag: str) -> list[dict[str, str]]:
-    text = _git(root, "show", f"{tag}:config/withdrawn.tsv")
-    return parse_tsv(text, f"{tag}:config/withdrawn.tsv", WITHDRAWN_COLUMNS) if text else []
+    name = f"{tag}:config/withdrawn.tsv"
+    return parse_tsv(_git(root, "show", name), name, WITHDRAWN_COLUMNS)
 
 
 def _git(root: Path, *words: str) -> str:
     command = ["git", "-C", str(root), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise GuideGenError(
+            f"{root}: `{' '.join(command)}` failed with exit code {done.returncode}: {done.stderr.strip()}; without it "
+            "withdrawn patients cannot be left out, so nothing was done"
+        )
+    return done.stdout

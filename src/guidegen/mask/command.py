@@ -28,8 +28,7 @@ def mask(
     from guidegen.study import Study
 
     opened = Study.load(study)
-    backends = opened.config.mask.choose_backends(collection)
-    if "totalsegmentator" in (*backends.organs, *backends.tumour):
+    if opened.config.mask.uses("totalsegmentator", collection):
         from guidegen.mask.totalsegmentator import check_weights
 
         check_weights(opened.root, opened.config.mask.totalsegmentator)

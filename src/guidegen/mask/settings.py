@@ -80,3 +80,8 @@ class MaskSettings(Section):
     def choose_backends(self, collection: str) -> BackendChoice:
         """Return the backends of a collection."""
         return self.collections.get(collection, self.default)
+
+    def uses(self, backend: Backend, collection: str) -> bool:
+        """Tell whether a backend may label a collection."""
+        choice = self.choose_backends(collection)
+        return backend in (*choice.organs, *choice.tumour)

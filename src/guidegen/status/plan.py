@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from guidegen.stages import STAGES
 from guidegen.study import Study
 
-STAGES = ("semantic_synthesizer", "contrast_autoencoder", "latents", "latent_generator")
 EVALUATIONS = ("training", "segmentation", "adherence", "intensity")
 
 

@@ -1,7 +1,7 @@
 """The prepared cohort as the training stages read it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +14,13 @@ from guidegen.manifest import read_manifest
 from guidegen.models.knowledge_injection import Coverage, Spacing
 from guidegen.models.model_files import Binding, hash_labels
 from guidegen.models.text import hash_encoder
+from guidegen.stages import NEEDS, describe_needs
 from guidegen.study import Study
 from guidegen.tables import read_tsv
 
 EMPTY_KEY = "empty"
+TRAINING, HELD_OUT = ("train",), ("val", "test")
+"""Nothing is chosen by the validation and test cases, so both may measure the held-out loss."""
 COLUMNS = ("case", "patient", "collection", "split", "spacing_mm", "coverage_top", "coverage_bottom", "status")
 
 
@@ -122,21 +125,19 @@ class Cohort:
         """Share of the training samples per collection."""
         return self.study.config.train.collection_shares
 
-    def select(self, *splits: str, having: Callable[[CohortCase], object] = lambda case: True) -> list[CohortCase]:
-        """Return the cases of some splits for which `having` is true."""
-        return [case for case in self.cases if case.split in splits and having(case)]
+    def select(self, stage: str, splits: Iterable[str] = TRAINING) -> list[CohortCase]:
+        """Return the cases of some splits that have what a stage needs.
 
-    def require(self, *splits: str, having: Callable[[CohortCase], object], what: str) -> list[CohortCase]:
-        """As `select`, but raises GuideGenError where there is none."""
-        found = self.select(*splits, having=having)
+        Raises:
+            GuideGenError: there is none.
+        """
+        found = [
+            case for case in self.cases if case.split in splits and all(getattr(case, part) for part in NEEDS[stage])
+        ]
         if not found:
-            path = self.study.root / "data" / "cohort" / "cohort.tsv"
-            raise GuideGenError(f"{path}: no case of split {' or '.join(splits)} has {what}; nothing to train on")
+            path, names = self.study.root / "data" / "cohort" / "cohort.tsv", " or ".join(splits)
+            raise GuideGenError(f"{path}: {stage} needs {describe_needs(stage)}, and no case of split {names} has it")
         return found
-
-    def held_out(self, having: Callable[[CohortCase], object]) -> list[CohortCase]:
-        """Return the validation and test cases; nothing is chosen by them, so both may measure the held-out loss."""
-        return self.require("val", "test", having=having, what="what this stage trains on")
 
     def bind(self) -> Binding:
         """Return what a model trained on this cohort is bound to."""

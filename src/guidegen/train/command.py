@@ -1,21 +1,12 @@
 """`guidegen train`."""
 
-from enum import StrEnum
 from pathlib import Path
 
 import typer
 
 from guidegen.errors import GuideGenError
+from guidegen.stages import STAGES, Stage
 from guidegen.study import Study
-
-
-class Stage(StrEnum):
-    """Stages in the order in which they can be trained; the first two do not need each other."""
-
-    SEMANTIC_SYNTHESIZER = "semantic_synthesizer"
-    CONTRAST_AUTOENCODER = "contrast_autoencoder"
-    LATENTS = "latents"
-    LATENT_GENERATOR = "latent_generator"
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +16,8 @@ def register(app: typer.Typer) -> None:
 
 def train(
     stage: Stage | None = typer.Argument(
-        None, help="What to train; `latents` stores the latents of all CTs for stage III."
+        None,
+        help="What to train; `latents` stores the latents of all CTs for stage III.",
     ),
     preflight: bool = typer.Option(
         False,
@@ -45,24 +37,24 @@ def train(
     if preflight:
         from guidegen.train.run import run_preflight
 
-        for line in run_preflight(Study.load(study), [stage.value] if stage else [entry.value for entry in Stage]):
+        for line in run_preflight(Study.load(study), [stage] if stage else list(STAGES)):
             typer.echo(line)
         return
     if stage is None:
-        raise GuideGenError(f"train: name a stage ({', '.join(entry.value for entry in Stage)}) or give --preflight")
+        raise GuideGenError(f"train: name a stage ({', '.join(STAGES)}) or give --preflight")
     from guidegen.provenance import record_job
     from guidegen.train.devices import is_leader
-    from guidegen.train.run import STAGES, list_inputs
+    from guidegen.train.run import TRAINERS, list_inputs
     from guidegen.train.signals import RequeueRequested
 
     opened = Study.load(study)
-    output = opened.manifest("results", "models", stage.value)
+    output = opened.manifest("results", "models", stage)
     if is_leader():
-        with record_job(opened, "train", {"stage": stage.value}, list_inputs(opened, stage.value), [output]):
-            STAGES[stage.value](opened)
+        with record_job(opened, "train", {"stage": stage}, list_inputs(opened, stage), [output]):
+            TRAINERS[stage](opened)
         return
     try:
-        STAGES[stage.value](opened)
+        TRAINERS[stage](opened)
     except RequeueRequested:
         # the first process says so; a second exit code would end it in the middle of that
         raise typer.Exit from None

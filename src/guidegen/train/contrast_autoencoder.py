@@ -14,7 +14,7 @@ from guidegen.models.contrast_autoencoder import ContrastAutoencoder
 from guidegen.models.contrast_window import apply_window, draw_windows
 from guidegen.models.settings import ContrastAutoencoderSettings
 from guidegen.seeds import derive_rng
-from guidegen.train.cohort import Cohort, CohortCase
+from guidegen.train.cohort import HELD_OUT, Cohort, CohortCase
 from guidegen.train.order import pick_cases, spread_cases
 from guidegen.train.settings import ContrastAutoencoderTraining
 
@@ -60,18 +60,20 @@ class ContrastAutoencoderStage(nn.Module):
         seed: study seed.
     """
 
+    measure = "mean absolute error (HU) of reconstructed volumes"
+    baseline = "voxelwise mean of the training CTs"
+
     def __init__(
         self, model: ContrastAutoencoder, cohort: Cohort, settings: ContrastAutoencoderTraining, seed: int
     ) -> None:
         super().__init__()
         self.model = model
-        self.settings, self.seed = settings, seed
+        self.settings, self.seed, self.cohort = settings, seed, cohort
         self.discriminators = Discriminators(settings.model)
         self.adversarial = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
         self.perceptual = load_perceptual(settings.model.perceptual)
-        self.cases = cohort.require("train", having=lambda case: case.ct, what="a CT")
-        held_out = cohort.held_out(having=lambda case: case.ct)
-        self.held_out = spread_cases(held_out, settings.optimization.held_out_cases)
+        self.cases = cohort.select(STAGE)
+        self.held_out = spread_cases(cohort.select(STAGE, HELD_OUT), settings.optimization.held_out_cases)
 
     def load_case(self, case: CohortCase) -> tuple[Tensor, Tensor]:
         """Return HU (1, 2n, 2n, 2n) and class ids (n, n, n) of a case; the null label where it has none."""
@@ -91,7 +93,7 @@ class ContrastAutoencoderStage(nn.Module):
         side = 2 * self.model.binding.grid
         if crop is None or crop >= side or share >= 1 - self.settings.model.whole_share:
             crop = side
-        cases = pick_cases(self.cases, optimization.batch, index, self.seed, STAGE)
+        cases = pick_cases(self.cases, optimization.batch, index, self.seed, STAGE, self.cohort.shares)
         cts, maps = [], []
         for case in cases:
             ct, labels = self.load_case(case)

@@ -14,7 +14,7 @@ from guidegen.models.contrast_autoencoder import ContrastAutoencoder
 from guidegen.models.knowledge_injection import Conditions
 from guidegen.models.latent_generator import LatentGenerator
 from guidegen.seeds import derive_rng, derive_seed
-from guidegen.train.cohort import Cohort, CohortCase
+from guidegen.train.cohort import HELD_OUT, Cohort, CohortCase
 from guidegen.train.order import pick_cases, pick_prompt, spread_cases
 from guidegen.train.settings import LatentGeneratorTraining
 
@@ -43,6 +43,9 @@ class LatentGeneratorStage(nn.Module):
         seed: study seed.
     """
 
+    measure = "mean squared error of the velocity of normalised latents at five noise levels"
+    baseline = "mean and variance of each latent voxel, combined with x_t linearly"
+
     def __init__(
         self,
         model: LatentGenerator,
@@ -54,11 +57,9 @@ class LatentGeneratorStage(nn.Module):
         super().__init__()
         self.model = model
         self.settings, self.seed, self.cohort, self.latents = settings, seed, cohort, latents
-        self.cases = cohort.require("train", having=self._usable, what="latents and text")
-        self.held_out = spread_cases(cohort.held_out(having=self._usable), settings.optimization.held_out_cases)
-
-    def _usable(self, case: CohortCase) -> bool:
-        return case.case in self.latents and bool(case.prompts)
+        self.cases = [case for case in cohort.select(STAGE) if case.case in latents]
+        held_out = [case for case in cohort.select(STAGE, HELD_OUT) if case.case in latents]
+        self.held_out = spread_cases(held_out, settings.optimization.held_out_cases)
 
     def load_latents(self, case: CohortCase) -> np.ndarray:
         """Return normalised latents (L, n/2, n/2, n/2). Raises GuideGenError where the shape is wrong."""

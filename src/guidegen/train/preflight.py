@@ -13,7 +13,7 @@ from guidegen.manifest import read_manifest
 from guidegen.prepare.splits import SPLITS
 from guidegen.progress import track_progress
 from guidegen.study import Study
-from guidegen.train.cohort import EMPTY_KEY, Cohort, CohortCase
+from guidegen.train.cohort import EMPTY_KEY, HELD_OUT, TRAINING, Cohort, CohortCase
 
 HU_LIMITS = (-1024, 3071)
 """`guidegen prepare` clips to these."""
@@ -75,17 +75,12 @@ def _check_splits(cohort: Cohort, stages: Sequence[str]) -> Iterator[str]:
     for patient, splits in patients.items():
         if len(splits) > 1:
             yield f"patient {patient} is in the splits {' and '.join(sorted(splits))}; look at data/cohort/splits.json"
-    needs = {
-        "semantic_synthesizer": (lambda case: case.labels and case.prompts, "labels and text"),
-        "contrast_autoencoder": (lambda case: case.ct, "a CT"),
-        "latents": (lambda case: case.ct, "a CT"),
-        "latent_generator": (lambda case: case.ct and case.prompts, "a CT and text"),
-    }
     for stage in stages:
-        has, what = needs[stage]
-        for splits in (("train",), ("val", "test")):
-            if not cohort.select(*splits, having=has):
-                yield f"{stage}: no case of split {' or '.join(splits)} has {what}"
+        for splits in (TRAINING, HELD_OUT):
+            try:
+                cohort.select(stage, splits)
+            except GuideGenError as error:
+                yield str(error)
 
 
 def _check_text(study: Study, cohort: Cohort) -> Iterator[str]:

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Protocol
 
 from guidegen.atomic import hash_file, replace_folder
 from guidegen.manifest import BASE_COLUMNS
 from guidegen.study import Study
 from guidegen.tables import write_tsv
 from guidegen.train.checkpoints import Curves
+from guidegen.train.cohort import CohortCase
 
 
 def write_results(study: Study, stage: str, fill: Callable[[Path], None]) -> None:
@@ -47,16 +49,29 @@ def format_curves(rows: Iterable[tuple[int, str, float]]) -> list[str]:
     return [f"{step},{name},{value:.6g}\n" for step, name, value in rows]
 
 
-def write_held_out(
-    folder: Path, losses: list[float], baselines: list[float], baseline_name: str, measure: str, cases: list[str]
-) -> None:
-    """Write held_out.json: the means, and both values case by case."""
+class Measured(Protocol):
+    """A stage as far as its held-out loss is concerned."""
+
+    measure: str
+    """What the loss is, with its unit."""
+    baseline: str
+    """What the predictor knows that the loss is compared with."""
+    held_out: list[CohortCase]
+
+    def measure_baseline(self) -> list[float]:
+        """Return the loss of that predictor for each held-out case."""
+        ...
+
+
+def write_held_out(folder: Path, stage: Measured, losses: list[float]) -> None:
+    """Write held_out.json: the mean loss and that of a predictor which knows only averages, and both case by case."""
+    baselines = stage.measure_baseline()
     facts = {
         "loss": sum(losses) / len(losses),
         "baseline": sum(baselines) / len(baselines),
-        "baseline_name": baseline_name,
-        "measure": measure,
-        "cases": cases,
+        "baseline_name": stage.baseline,
+        "measure": stage.measure,
+        "cases": [case.case for case in stage.held_out],
         "losses": losses,
         "baselines": baselines,
     }

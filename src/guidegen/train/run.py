@@ -23,7 +23,7 @@ from guidegen.study import Study
 from guidegen.train.cohort import CohortCase
 from guidegen.train.contrast_autoencoder import ContrastAutoencoderStage
 from guidegen.train.devices import Hardware
-from guidegen.train.engine import Trained, TrainingRun, fix_numerics, run_training
+from guidegen.train.engine import TrainingRun, fix_numerics, run_training
 from guidegen.train.estimate import describe_device, estimate_stage, measure_rate
 from guidegen.train.latent_generator import LatentGeneratorStage
 from guidegen.train.pictures import Panel, Row, draw_samples
@@ -35,12 +35,12 @@ from guidegen.train.signals import stop_at_once
 
 EXAMPLES = 3
 UNKNOWN_SPACING = (1.0, 1.0, 1.0)
-Draw = Callable[[nn.Module, Path], None]
+WriteFile = Callable[[nn.Module, Path], None]
 log = logging.getLogger(__name__)
 
 
 def train_semantic_synthesizer(study: Study) -> None:
-    """Train stage I on all training cases with a label map and write `results/models/semantic_synthesizer`."""
+    """Train stage I on all training cases with label map and prompt; write `results/models/semantic_synthesizer`."""
     name, settings = "semantic_synthesizer", study.config.train.semantic_synthesizer
     cohort = check_cohort(study, [name], read_arrays=False)
     torch.manual_seed(derive_seed(study.config.study.seed, name, "weights"))
@@ -59,23 +59,11 @@ def train_semantic_synthesizer(study: Study) -> None:
         ]
         draw_samples(path, "Label maps for held-out prompts", rows, study.labels)
 
-    def fill(folder: Path, trained: Trained) -> None:
-        network = trained.model
+    def save(network: nn.Module, folder: Path) -> None:
         assert isinstance(network, SemanticSynthesizer)
         network.save(folder, **_describe(study, settings.optimization))
-        losses = stage.measure_held_out(network)
-        write_curves(folder, trained.curves, settings.optimization.steps, losses)
-        write_held_out(
-            folder,
-            losses,
-            stage.measure_baseline(),
-            "class frequencies, combined with x_t by Bayes' rule",
-            "cross-entropy of x_0 (nats per voxel) at five noise levels",
-            [case.case for case in stage.held_out],
-        )
-        draw(network, folder / "samples.png")
 
-    _train(study, name, settings.optimization, stage, draw, fill)
+    _train(study, name, settings.optimization, stage, draw, save)
 
 
 def train_contrast_autoencoder(study: Study) -> None:
@@ -94,24 +82,12 @@ def train_contrast_autoencoder(study: Study) -> None:
             rows.append(Row(case.case, case.prompts[0][0] if case.prompts else "", panels))
         draw_samples(path, "Held-out CTs and their reconstruction", rows, study.labels)
 
-    def fill(folder: Path, trained: Trained) -> None:
-        network = trained.model
+    def save(network: nn.Module, folder: Path) -> None:
         assert isinstance(network, ContrastAutoencoder)
         stage.measure_latents(network)
         network.save(folder, **_describe(study, settings.optimization))
-        losses = stage.measure_held_out(network)
-        write_curves(folder, trained.curves, settings.optimization.steps, losses)
-        write_held_out(
-            folder,
-            losses,
-            stage.measure_baseline(),
-            "voxelwise mean of the training CTs",
-            "mean absolute error (HU) of reconstructed volumes",
-            [case.case for case in stage.held_out],
-        )
-        draw(network, folder / "samples.png")
 
-    _train(study, name, settings.optimization, stage, draw, fill)
+    _train(study, name, settings.optimization, stage, draw, save)
 
 
 def train_latents(study: Study) -> None:
@@ -154,27 +130,15 @@ def train_latent_generator(study: Study) -> None:
         if rows:
             draw_samples(path, "CTs for held-out label maps and prompts", rows, study.labels)
 
-    def fill(folder: Path, trained: Trained) -> None:
-        network = trained.model
+    def save(network: nn.Module, folder: Path) -> None:
         assert isinstance(network, LatentGenerator)
         weights = hash_file(results / "contrast_autoencoder" / "model.safetensors")
         network.save(folder, autoencoder=weights, **_describe(study, settings.optimization))
-        losses = stage.measure_held_out(network)
-        write_curves(folder, trained.curves, settings.optimization.steps, losses)
-        write_held_out(
-            folder,
-            losses,
-            stage.measure_baseline(),
-            "mean and variance of each latent voxel, combined with x_t linearly",
-            "mean squared error of the velocity of normalised latents at five noise levels",
-            [case.case for case in stage.held_out],
-        )
-        draw(network, folder / "samples.png")
 
-    _train(study, name, settings.optimization, stage, draw, fill)
+    _train(study, name, settings.optimization, stage, draw, save)
 
 
-STAGES = {
+TRAINERS = {
     "semantic_synthesizer": train_semantic_synthesizer,
     "contrast_autoencoder": train_contrast_autoencoder,
     "latents": train_latents,
@@ -215,19 +179,37 @@ def _train(
     study: Study,
     name: str,
     settings: OptimizationSettings,
-    stage: nn.Module,
-    draw: Draw,
-    fill: Callable[[Path, Trained], None],
+    stage: SemanticSynthesizerStage | ContrastAutoencoderStage | LatentGeneratorStage,
+    draw: WriteFile,
+    save: WriteFile,
 ) -> None:
-    """Train a stage and, in the first of its processes, write its results with `fill`."""
+    """Train a stage and, in the first of its processes, write its results: weights, curves, held-out losses, samples.
+
+    Args:
+        study: the study.
+        name: of the stage.
+        settings: how it is optimised.
+        stage: the stage, with its network.
+        draw: draws samples of a network into a picture.
+        save: writes the weights of the trained network into a folder.
+    """
     with stop_at_once(name, progress=False):
         trained = run_training(_plan_run(study, name, settings, draw), stage)
-    if trained is not None:
-        with stop_at_once(name, trained.progress):
-            write_results(study, name, lambda folder: fill(folder, trained))
+    if trained is None:
+        return
+
+    def fill(folder: Path) -> None:
+        save(trained.model, folder)
+        losses = stage.measure_held_out(trained.model)
+        write_curves(folder, trained.curves, settings.steps, losses)
+        write_held_out(folder, stage, losses)
+        draw(trained.model, folder / "samples.png")
+
+    with stop_at_once(name, trained.progress):
+        write_results(study, name, fill)
 
 
-def _plan_run(study: Study, stage: str, settings: OptimizationSettings, draw: Draw) -> TrainingRun:
+def _plan_run(study: Study, stage: str, settings: OptimizationSettings, draw: WriteFile) -> TrainingRun:
     train, parts = study.config.train, [code_hash("train", "models"), hash_labels(study.labels)]
     parts.append(study.config.hash_sections(f"train.{stage}", "train.collection_shares", "prepare"))
     parts += [hash_file(path) for path in list_inputs(study, stage)]

@@ -172,10 +172,11 @@ def _add_cohort(study: Study, graph: StudyGraph) -> None:
     for name in ("data/cohort/cohort.tsv", "data/cohort/splits.json"):
         add_table(graph, name, (f"data/cohort/cohort.tsv#{case}" for case in owners))
     arrays = read_rows(folder / "arrays.tsv")
+    prompts = {row["case"] for row in read_rows(folder / "text" / "prompts.tsv", ("case", "variant", "prompt"))}
     for row in arrays:
         case = row["case"]
-        facts = {"split": splits.get(case, ""), "has_ct": bool(row.get("ct_path"))}
-        facts |= {"has_labels": bool(row.get("labels_path")), "status": row["status"]}
+        has = {"ct": row.get("ct_path"), "labels": row.get("labels_path"), "prompts": case in prompts}
+        facts = {"split": splits.get(case, ""), "status": row["status"], "has": [part for part in has if has[part]]}
         node = Node(f"data/cohort/arrays.tsv#{case}", "arrays", name_files(row), owners.get(case, ""), facts)
         graph.add(node, volumes[case])
     add_table(graph, "data/cohort/arrays.tsv", (f"data/cohort/arrays.tsv#{row['case']}" for row in arrays))

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 
 from guidegen.manifest import BASE_COLUMNS
+from guidegen.stages import NEEDS, NETWORKS
 from guidegen.study import Study
 from guidegen.synthesize.plan import PLAN_COLUMNS
 from guidegen.version.graph import Node, StudyGraph
@@ -13,13 +14,6 @@ ARRAYS = "data/cohort/arrays.tsv"
 PROMPTS = "data/cohort/text/prompts.tsv"
 MODELS = "results/models"
 WEIGHTS = ("model.safetensors", "model.json")
-GENERATING = ("semantic_synthesizer", "contrast_autoencoder", "latent_generator")
-LEARNED_FROM = {
-    "semantic_synthesizer": ("has_labels",),
-    "contrast_autoencoder": ("has_ct",),
-    "latent_generator": ("has_ct", "has_labels"),
-}
-"""What a case of the split `train` must have for a stage to learn from it."""
 
 
 def add_results(study: Study, graph: StudyGraph) -> None:
@@ -28,8 +22,7 @@ def add_results(study: Study, graph: StudyGraph) -> None:
     for stage in ("semantic_synthesizer", "contrast_autoencoder"):
         _add_stage(study, graph, stage, [*_select(arrays, stage), *_select_prompts(graph, arrays, stage)])
     _add_latents(study, graph)
-    usable = [node.key.partition("#")[2] for node in _find_nodes(arrays, "train", LEARNED_FROM["latent_generator"])]
-    latents = [f"{MODELS}/latents.tsv#{case}" for case in usable]
+    latents = [f"{MODELS}/latents.tsv#{key.partition('#')[2]}" for key in _select(arrays, "latent_generator")]
     autoencoder = f"{MODELS}/contrast_autoencoder.tsv#model"
     prompts = _select_prompts(graph, arrays, "latent_generator")
     origins = [autoencoder, *latents, *_select(arrays, "latent_generator"), *prompts]
@@ -43,12 +36,12 @@ def add_results(study: Study, graph: StudyGraph) -> None:
 
 
 def _find_nodes(arrays: Iterable[Node], split: str, wanted: Iterable[str]) -> list[Node]:
-    names = tuple(wanted)
-    return [node for node in arrays if node.facts["split"] == split and all(node.facts[name] for name in names)]
+    names = set(wanted)
+    return [node for node in arrays if node.facts["split"] == split and names <= set(node.facts["has"])]
 
 
 def _select(arrays: Iterable[Node], stage: str) -> list[str]:
-    return [node.key for node in _find_nodes(arrays, "train", LEARNED_FROM[stage])]
+    return [node.key for node in _find_nodes(arrays, "train", NEEDS[stage])]
 
 
 def _select_prompts(graph: StudyGraph, arrays: Iterable[Node], stage: str) -> list[str]:
@@ -114,7 +107,7 @@ def _add_set(study: Study, graph: StudyGraph, name: str) -> None:
             [f"{PROMPTS}#{source}", f"data/cohort/cohort.tsv#{source}"],
         )
     add_table(graph, plan, (f"{plan}#{row['case']}" for row in requests))
-    models = [f"{MODELS}/{stage}.tsv#model" for stage in GENERATING]
+    models = [f"{MODELS}/{stage}.tsv#model" for stage in NETWORKS]
     for path in sorted((study.root / "results" / "synthetic" / name).glob("s*.tsv")):
         manifest = path.relative_to(study.root).as_posix()
         keys = []
@@ -134,7 +127,7 @@ def _add_arm(study: Study, graph: StudyGraph, arm: str) -> None:
     rows = read_rows(study.root / manifest, (*BASE_COLUMNS, "role"))
     files = {row["case"]: name_files(row) for row in rows if row["role"] == "model"}
     settings = study.config.segment.arms.get(arm)
-    both = ("has_ct", "has_labels")
+    both = ("ct", "labels")
     arrays = graph.find("arrays")
     origins = [node.key for node in _find_nodes(arrays, "val", both)]
     origins += [node.key for node in _find_nodes(arrays, "train", both)] if settings is None or settings.real else []
@@ -161,7 +154,7 @@ def _add_evaluation(study: Study, graph: StudyGraph) -> None:
     predictions = graph.find("prediction")
     scored = {node.key.partition("#")[2] for node in predictions}
     synthetic, arrays = graph.find("synthetic case"), graph.find("arrays")
-    labelled = [node.key for node in arrays if node.facts["has_labels"] and node.facts["status"] == "ok"]
+    labelled = [node.key for node in arrays if "labels" in node.facts["has"] and node.facts["status"] == "ok"]
     prompts = [f"{PROMPTS}#{key.partition('#')[2]}" for key in labelled]
     asked = [node.key for node in synthetic if node.facts["set"] == study.config.evaluate.adherence_set]
     origins = {

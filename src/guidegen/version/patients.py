@@ -13,7 +13,7 @@ def split_owner(owner: str) -> tuple[str, str]:
 
 def read_index_at(repository: Repository, revision: str) -> list[tuple[str, str, str]]:
     """Return (`<collection>/<patient>`, patient_id, case) of the index at a git revision."""
-    names = repository.git("ls-tree", "--name-only", revision, "data/index/", check=False).splitlines()
+    names = repository.git("ls-tree", "--name-only", revision, "data/index/").splitlines()
     rows = []
     for name in names:
         if name.endswith(".tsv") and not name.endswith(".excluded.tsv"):

@@ -84,8 +84,7 @@ def any_file(row: Row) -> bool:
 
 
 def _is_exact(study: Study, item: Sampled) -> bool:
-    backends = study.config.mask.choose_backends(item.table.split("/")[2])
-    return "totalsegmentator" not in (*backends.organs, *backends.tumour)
+    return not study.config.mask.uses("totalsegmentator", item.table.split("/")[2])
 
 
 def _compare(study: Study, item: Sampled) -> Iterator[Finding]:
