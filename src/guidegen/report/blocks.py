@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from guidegen.overlay import Panel, embed_png
 from guidegen.report.charts import format_number
-from guidegen.report.figures import Panel, embed_png
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from guidegen.overlay import CONVENTION, LUNG, PLANES, SOFT_TISSUE, draw_panels
 from guidegen.report.blocks import (
     CaseCard,
     Cell,
@@ -19,7 +20,6 @@ from guidegen.report.blocks import (
     show_panel,
 )
 from guidegen.report.data_parts import MISSING, name_coverage
-from guidegen.report.figures import CONVENTION, LUNG, PLANES, SOFT_TISSUE, draw_panels
 from guidegen.report.study_tables import StudyTables, clean_number, read_volume
 
 VIEWS = tuple((plane, SOFT_TISSUE) for plane in PLANES)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from guidegen.overlay import embed_png
 from guidegen.report.blocks import (
     CaseCard,
     Cell,
@@ -18,7 +19,6 @@ from guidegen.report.blocks import (
 )
 from guidegen.report.charts import Interval, draw_intervals, draw_lines, format_number
 from guidegen.report.data_parts import MISSING
-from guidegen.report.figures import embed_png
 from guidegen.report.study_tables import StudyTables, read_curves
 
 STAGES = {

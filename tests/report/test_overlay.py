@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from guidegen.report.figures import LUNG, SOFT_TISSUE, choose_slices, compose_row, draw_panels
+from guidegen.overlay import LUNG, SOFT_TISSUE, choose_slices, compose_row, draw_panels
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def find_centre(png: bytes, colour: str) -> tuple[float, float]:
 )
 def test_right_anterior_superior_lie_where_a_radiologist_looks(marked, table, plane, left, upper, monkeypatch) -> None:
     _, labels = marked
-    monkeypatch.setattr("guidegen.report.figures.choose_slices", lambda *_: (32, 24, 16))
+    monkeypatch.setattr("guidegen.overlay.choose_slices", lambda *_: (32, 24, 16))
     (panel,) = draw_panels(None, labels, (1.0, 1.0, 2.0), table, [(plane, SOFT_TISSUE)])
     colour = table.classes[table.ids["liver"]].colour
     assert panel.labels
