@@ -14,7 +14,7 @@ from guidegen.atomic import hash_file
 from guidegen.errors import GuideGenError
 from guidegen.export.cards import render_template, write_data_card
 from guidegen.export.licences import refuse_forbidden
-from guidegen.export.release import Copy, Release, copy_files, write_folder
+from guidegen.export.release import Copy, Release, copy_files, write_folder, write_labels
 from guidegen.progress import track_progress
 from guidegen.tables import write_tsv
 
@@ -140,8 +140,7 @@ def _pick(row: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
 
 def _write_texts(release: Release, folder: Path, rows: list[dict[str, Any]]) -> None:
     study = release.study
-    labels = [{"id": entry.id, "name": entry.name, "colour": entry.colour} for entry in study.labels.classes]
-    write_tsv(folder / "labels.tsv", ("id", "name", "colour"), labels)
+    write_labels(release, folder)
     protocol = {
         "metrics": METRICS,
         "surface_tolerance_mm": study.config.evaluate.surface_tolerance_mm,

@@ -12,7 +12,7 @@ from typing import Any
 from guidegen.atomic import hash_file
 from guidegen.errors import GuideGenError
 from guidegen.export.licences import RELEASE_LICENCE, refuse_forbidden
-from guidegen.export.release import Copy, Release, copy_files, list_citations, write_folder
+from guidegen.export.release import Copy, Release, copy_files, list_citations, write_folder, write_labels
 from guidegen.manifest import list_files, read_manifest
 from guidegen.tables import read_tsv, write_tsv
 
@@ -55,10 +55,7 @@ def export_croissant(release: Release, out: Path) -> int:
     with write_folder(out) as folder:
         copy_files(copies, folder, "croissant")
         write_tsv(folder / "cases.tsv", tuple(FIELDS), rows)
-        labels = [
-            {"id": entry.id, "name": entry.name, "colour": entry.colour} for entry in release.study.labels.classes
-        ]
-        write_tsv(folder / "labels.tsv", ("id", "name", "colour"), labels)
+        write_labels(release, folder)
         metadata = describe_dataset(release, folder)
         text = json.dumps(metadata, indent=1, ensure_ascii=False, default=str)
         (folder / "croissant.json").write_text(text + "\n", encoding="utf-8")
@@ -114,14 +111,14 @@ def describe_dataset(release: Release, folder: Path) -> dict[str, Any]:
         _describe_records(mlc, "cases", table, FIELDS),
         _describe_records(mlc, "classes", folder / "labels.tsv", classes),
     ]
-    study = release.study.config.study
+    study, date = release.study.config.study, datetime.fromisoformat(release.run.date)
     metadata = mlc.Metadata(
         name=f"{study.name}-synthetic",
         description=f"Synthetic CT volumes with label maps and prompts, made by GuideGen ({release.title}). "
         "Every volume is synthetic; none shows a patient.",
         license=[RELEASE_LICENCE],
-        version="1.0.0",
-        date_published=datetime.fromisoformat(release.run.date),
+        version=f"{date.year}.{date.month}.{date.day}",
+        date_published=date,
         creators=[mlc.Organization(name=f"The maintainers of the study {study.name}")],
         cite_as="; ".join(list_citations(release.sources)) or None,
         distribution=[*tables, *volumes],

@@ -12,9 +12,12 @@ from guidegen.export.licences import Source, read_sources
 from guidegen.progress import track_progress
 from guidegen.report.study_tables import StudyTables
 from guidegen.study import Study
+from guidegen.tables import write_tsv
 from guidegen.version.history import Run, list_runs
 from guidegen.version.patients import list_withdrawn_at
 from guidegen.version.repository import Repository
+
+LABEL_COLUMNS = ("id", "name", "colour")
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,12 @@ def copy_files(copies: Iterable[Copy], folder: Path, title: str) -> None:
                     f"{copy.source}: sha256 is {found}, its manifest says {copy.sha256}; see `guidegen version verify`"
                 )
             advance(1, copy.target)
+
+
+def write_labels(release: Release, folder: Path) -> None:
+    """Write labels.tsv: the id, name and colour of each class."""
+    rows = [{"id": entry.id, "name": entry.name, "colour": entry.colour} for entry in release.study.labels.classes]
+    write_tsv(folder / "labels.tsv", LABEL_COLUMNS, rows)
 
 
 def list_citations(sources: Iterable[Source]) -> list[str]:
