@@ -76,9 +76,8 @@ def _list_revisions(repository: Repository) -> list[str]:
 
 
 def _read_revision(repository: Repository, name: str, owners: frozenset[str], cache: Any, remote: Any) -> Revision:
-    grep = ("grep", "-z", "-I", "-E", DIRECTORY_OBJECT, name, "--", "*.dvc")
     pointers: dict[str, str] = {}
-    for line in repository.git(*grep, check=False).splitlines():
+    for line in repository.grep(name, DIRECTORY_OBJECT, "*.dvc", "-z").splitlines():
         found = POINTER_LINE.match(line.removeprefix(f"{name}:"))
         if found:
             pointers[found["pointer"]] = found["oid"]
@@ -121,10 +120,7 @@ def _list_files(pointers: Mapping[str, str], cache: Any, remote: Any) -> dict[st
 def _list_made_from(repository: Repository, revision: Revision) -> set[str]:
     """`<set>/<case>` of the synthetic cases that were made from a prompt of the patients."""
     found = set[str]()
-    names = repository.git(
-        "ls-tree", "-r", "--name-only", revision.name, "results/synthetic/", check=False
-    ).splitlines()
-    for name in names:
+    for name in repository.git("ls-tree", "-r", "--name-only", revision.name, "results/synthetic/").splitlines():
         parts = name.split("/")
         if parts[-1] == "prompts.tsv":
             rows = parse_tsv(repository.git("show", f"{revision.name}:{name}"), name, ("case", "source_case"))

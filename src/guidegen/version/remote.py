@@ -131,8 +131,7 @@ def _list_folders(repository: Repository, revisions: Sequence[str]) -> list[str]
     if not revisions:
         texts = [pointer.read_text(encoding="utf-8") for pointer in take_inventory(repository.root).pointers]
     else:
-        grep = ("grep", "-h", "-I", "-E", DIRECTORY_OBJECT)
-        texts = [repository.git(*grep, revision, "--", "*.dvc", check=False) for revision in revisions]
+        texts = [repository.grep(revision, DIRECTORY_OBJECT, "*.dvc", "-h") for revision in revisions]
     return sorted({oid for text in texts for oid in re.findall(DIRECTORY_OBJECT, text)})
 
 

@@ -53,6 +53,18 @@ class Repository:
         command = ["git", "-c", "gc.autoDetach=false", "-c", "core.quotePath=false", *arguments]
         return self._run(command, check=check, stdin=stdin)
 
+    def grep(self, revision: str, pattern: str, files: str, *options: str) -> str:
+        """Return what `git grep` finds in text files of a revision, "" where nothing matches.
+
+        Raises:
+            GuideGenError: git could not look; an empty answer always means that there is nothing.
+        """
+        command = ("grep", "-I", "-E", *options, pattern, revision, "--", files)
+        done = self.attempt(*command)
+        if done.returncode > 1:
+            raise GuideGenError(f"{self.root}: `git {' '.join(command)}` failed: {done.stderr.strip()}")
+        return done.stdout
+
     def succeeds(self, *arguments: str) -> bool:
         """Tell whether a git command exits with 0."""
         return self.attempt(*arguments).returncode == 0
