@@ -10,7 +10,7 @@ TEST_WORKERS ?= 2
 # Several tests at a time, one thread each; jobs of studies set their own.
 TEST_ENVIRONMENT := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help demo test test-real test-segmentation test-slurm slurm-up slurm-down lint bench config clean
+.PHONY: help demo test test-real test-segmentation test-slurm slurm-up slurm-down lint docs bench config clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -60,6 +60,10 @@ lint: .venv/ready ## ruff, pyright, snakefmt, codespell (snakemake --lint is in 
 	$(BIN)/pyright
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/codespell
+
+docs: .venv/ready ## Build the documentation into build/docs; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "Documentation: $(CURDIR)/build/docs/index.html"
 
 bench: .venv/ready ## Measure; writes benchmarks/results.json and results.md
 	$(BIN)/python benchmarks/run.py

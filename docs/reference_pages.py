@@ -1,0 +1,88 @@
+"""The reference pages of the site, made from the code when the site is built: the config's keys and the commands.
+
+They are not committed: a page that is made each time cannot drift, and whoever changes a setting has no file to make
+again. Outside the site `config/config.yaml` documents every key, and `guidegen COMMAND --help` every option.
+"""
+
+import inspect
+import json
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import typer
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from pydantic import BaseModel
+from typer.cli import get_docs_for_click
+
+from guidegen.cli import app
+from guidegen.config import StudyConfig
+
+CONFIG_HEAD = """\
+# Config
+
+All keys of `config/config.yaml` of a study, with type, default and meaning, from the typed models. A key that is left
+out has its default; a wrong key or value is refused with its line and what would be right. `guidegen init` writes the
+same into the file itself, with the values of a preset.
+"""
+LONGEST_DEFAULT = 60
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the generated pages; MkDocs calls this."""
+    for name, text in (("reference/config.md", render_config_page()), ("reference/cli.md", render_command_page())):
+        files.append(File.generated(config, name, content=text))
+    return files
+
+
+def render_config_page() -> str:
+    """Return the page of all keys, one table per section."""
+    return CONFIG_HEAD + "".join(f"{line}\n" for line in _list_section(StudyConfig, ""))
+
+
+def render_command_page() -> str:
+    """Return the page of all commands."""
+    command = typer.main.get_command(app)
+    context = typer.Context(command, info_name="guidegen")
+    return get_docs_for_click(obj=command, ctx=context, name="guidegen", title="Commands")
+
+
+def _list_section(model: type[BaseModel], name: str) -> Iterator[str]:
+    plain, nested = [], []
+    for key, field in model.model_fields.items():
+        (nested if _find_models(field.annotation) else plain).append((key, field))
+    if plain:
+        yield "\n| key | type | default | meaning |\n|---|---|---|---|"
+    for key, field in plain:
+        default = field.get_default(call_default_factory=True)
+        cells = (f"`{key}`", _code(_name_type(field.annotation)), _code(_shorten(default)), field.description or "")
+        yield "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    for key, field in nested:
+        path = f"{name}.{key}".removeprefix(".")
+        for inner in _find_models(field.annotation):
+            listed = field.annotation is not inner
+            title = f"{path}.*" if listed else path
+            yield f"\n{'#' * min(2 + path.count('.'), 4)} `{title}`\n"
+            yield inspect.cleandoc((field.description if listed else None) or inner.__doc__ or "")
+            yield from _list_section(inner, title)
+
+
+def _find_models(annotation: Any) -> list[type[BaseModel]]:
+    """Sections in a type: itself, or what a list, a mapping or a union holds."""
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _find_models(part)]
+
+
+def _name_type(annotation: Any) -> str:
+    text = annotation.__name__ if inspect.isclass(annotation) and not get_args(annotation) else str(annotation)
+    return text.replace("typing.", "").replace("pathlib.", "").replace("NoneType", "None")
+
+
+def _shorten(value: Any) -> str:
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= LONGEST_DEFAULT else "see `config/config.yaml`"
+
+
+def _code(text: str) -> str:
+    return text if "`" in text else f"`{text}`"
