@@ -20,6 +20,8 @@ rule train:
         "logs/train/{stage}.log",
     benchmark:
         "logs/train/{stage}.benchmark.tsv"
+    # the longest jobs of a study begin first
+    priority: 1
     threads: lambda wildcards: THREADS * count_processes(wildcards) // count_nodes(wildcards)
     resources:
         mem_mb=grow(32000),
