@@ -28,7 +28,7 @@ from guidegen.retrieve.tarball import read_tar
 from guidegen.study import Study
 from guidegen.tables import write_tsv
 
-BUCKET, SERIES, SLICES, RUNS = "idc-open-data", 5, 120, 3
+BUCKET, SERIES, SLICES, RUNS = "idc-open-data", 12, 60, 3
 CONFIG = Path(__file__).parents[1] / "config"
 
 

@@ -7,10 +7,13 @@ from pathlib import Path
 
 from guidegen.errors import ItemError
 
+COPY_BYTES = 1 << 20
+"""A CT slice goes to the disk in one write."""
+
 
 def write_tar(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
     """Write files in the given order; times, owners and modes are fixed."""
-    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT, copybufsize=COPY_BYTES) as archive:
         for name, data in files:
             member = tarfile.TarInfo(name)
             member.size, member.mode = len(data), 0o644
