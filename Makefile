@@ -6,8 +6,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 DEMO := studies/demo
-TEST_WORKERS ?= 2
-# Several tests at a time, one thread each; jobs of studies set their own.
+TEST_WORKERS ?= 3
+# Several tests at a time, one thread each; jobs of studies set their own. Many wait, so that three keep two cores busy.
 TEST_ENVIRONMENT := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .PHONY: help demo test test-real test-segmentation test-slurm slurm-up slurm-down lint docs bench config clean
