@@ -13,6 +13,7 @@ import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 from typer.cli import get_docs_for_click
 
 from guidegen.cli import app
@@ -37,7 +38,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def render_config_page() -> str:
     """Return the page of all keys, one table per section."""
-    return CONFIG_HEAD + "".join(f"{line}\n" for line in _list_section(StudyConfig, ""))
+    return CONFIG_HEAD + "".join(f"{line}\n" for line in _list_section(StudyConfig, StudyConfig(), ""))
 
 
 def render_command_page() -> str:
@@ -47,24 +48,26 @@ def render_command_page() -> str:
     return get_docs_for_click(obj=command, ctx=context, name="guidegen", title="Commands")
 
 
-def _list_section(model: type[BaseModel], name: str) -> Iterator[str]:
-    plain, nested = [], []
-    for key, field in model.model_fields.items():
-        (nested if _find_models(field.annotation) else plain).append((key, field))
-    if plain:
+def _list_section(model: type[BaseModel], values: BaseModel | None, name: str) -> Iterator[str]:
+    """Yield the lines of a section and those in it; `values` are its defaults, None in a list or mapping."""
+    defaults = {
+        key: getattr(values, key) if values else field.get_default(call_default_factory=True)
+        for key, field in model.model_fields.items()
+    }
+    nested = {key: _find_models(field.annotation) for key, field in model.model_fields.items()}
+    if not all(nested.values()):
         yield "\n| key | type | default | meaning |\n|---|---|---|---|"
-    for key, field in plain:
-        default = field.get_default(call_default_factory=True)
-        cells = (f"`{key}`", _code(_name_type(field.annotation)), _code(_shorten(default)), field.description or "")
-        yield "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-    for key, field in nested:
-        path = f"{name}.{key}".removeprefix(".")
-        for inner in _find_models(field.annotation):
-            listed = field.annotation is not inner
-            title = f"{path}.*" if listed else path
-            yield f"\n{'#' * min(2 + path.count('.'), 4)} `{title}`\n"
-            yield inspect.cleandoc((field.description if listed else None) or inner.__doc__ or "")
-            yield from _list_section(inner, title)
+    for key, field in model.model_fields.items():
+        if not nested[key]:
+            default = "" if field.is_required() else _code(_shorten(defaults[key]))
+            cells = (f"`{key}`", _code(_name_type(field.annotation)), default, field.description or "")
+            yield "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    for key, inner in ((key, inner) for key, models in nested.items() for inner in models):
+        field, value = model.model_fields[key], defaults[key]
+        path = f"{name}.{key}{'.*' if isinstance(value, dict) else '[]' if isinstance(value, list) else ''}".strip(".")
+        yield f"\n{'#' * min(2 + path.removesuffix('.*').count('.'), 4)} `{path}`\n"
+        yield inspect.cleandoc(field.description or inner.__doc__ or "")
+        yield from _list_section(inner, value if isinstance(value, inner) else None, path)
 
 
 def _find_models(annotation: Any) -> list[type[BaseModel]]:
@@ -80,7 +83,7 @@ def _name_type(annotation: Any) -> str:
 
 
 def _shorten(value: Any) -> str:
-    text = json.dumps(value, default=str, ensure_ascii=False)
+    text = json.dumps(to_jsonable_python(value), ensure_ascii=False)
     return text if len(text) <= LONGEST_DEFAULT else "see `config/config.yaml`"
 
 

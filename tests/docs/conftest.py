@@ -1,0 +1,6 @@
+"""Makes `documented_code` importable."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))

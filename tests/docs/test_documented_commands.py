@@ -1,0 +1,160 @@
+"""Every command of README.md and docs/ runs, on a copy of the smoke study, and shows what the page says it shows."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from documented_code import PAGES, SHELL, Block, read_blocks, read_indented, read_inline
+from ruamel.yaml import YAML
+
+from guidegen.assets import ASSETS
+from guidegen.cli import app
+from guidegen.config import StudyConfig
+
+NOT_RUN = {
+    r"git clone <.*": "no address, no internet",
+    r"make demo": "the whole study at demo size; the smoke study stands for it",
+    r"make (config|lint|test|\.venv/ready)": "tiers of CI, which runs them on the clone itself",
+    r"guidegen run --study studies/paper( -- --(workflow-profile|until) .*)?": "73 GB from the internet, then GPUs",
+    r"sinfo .*|sacctmgr .*|guidegen doctor .* --slurm": "a cluster; tests/slurm asks one",
+    r"apptainer build .*": "Apptainer and a registry of images",
+    r"pip (download|install) .*": "packages from the internet",
+}
+"""Commands that cannot run here, as patterns of whole lines, each with the reason."""
+PAGES_ELSEWHERE = {"slurm-plugin-reports.md": "tests/slurm/test_slurm_plugin_reports.py runs them on a cluster"}
+LAST = "audits.md"
+"""This page takes a patient out of the study that the others look at."""
+CHANGED = (
+    (r"(guidegen version commit)", r"\1 --allow-dirty", "the clone may hold edits that are in no commit"),
+    (r"(guidegen doctor .*)", r"\1 || [ $? = 1 ]", "a machine without GPU and internet is told so, with exit code 1"),
+)
+"""Commands that run with a change, as pattern, replacement and reason."""
+LANGUAGES = {*SHELL, "yaml", "text", "python"}
+BLOCKS = {page: read_blocks(page) for page in sorted(PAGES, key=lambda page: page.name == LAST)}
+SHELL_PAGES = [
+    page
+    for page, blocks in BLOCKS.items()
+    if page.name not in PAGES_ELSEWHERE and any(block.language in SHELL for block in blocks)
+]
+
+
+def find_reason(command: str) -> str | None:
+    return next((reason for pattern, reason in NOT_RUN.items() if re.fullmatch(pattern, command)), None)
+
+
+@pytest.fixture(scope="module")
+def clone(smoke_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that looks like the clone after `make demo`: environment, definitions, and a study (the smoke study)."""
+    root = tmp_path_factory.mktemp("clone")
+    (root / ".venv").symlink_to(sys.prefix)
+    (root / "guidegen").symlink_to(root)
+    shutil.copytree(smoke_study, root / "studies" / "demo", symlinks=True)
+    ssh = root / "home" / ".ssh"
+    ssh.mkdir(parents=True, mode=0o700)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", ssh / "id_ed25519"], check=True)
+    return root
+
+
+@pytest.fixture(scope="module")
+def done() -> set[str]:
+    """Commands that were run on one page need not run on the next."""
+    return set()
+
+
+def run_block(block: Block, clone: Path, done: set[str]) -> str | None:
+    """Run the commands of a block that can run here; return what they printed, None where some did not run."""
+    commands = block.list_commands()
+    wanted = [command for command in commands if find_reason(command) is None and command not in done]
+    script = "\n".join(wanted)
+    for pattern, changed, _ in CHANGED:
+        script = re.sub(pattern, changed, script)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("GUIDEGEN_", "GIT_"))}
+    environment |= {
+        "PATH": f"{Path(sys.executable).parent}:{environment['PATH']}",
+        "HOME": str(clone / "home"),
+        "EDITOR": "true",
+        "USER": environment.get("USER", "you"),
+    }
+    ran = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=clone,
+        env=environment,
+        input="y\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, (
+        f"{block.place}\n{script}\n-> {ran.returncode}\n{ran.stdout[-3000:]}\n{ran.stderr[-3000:]}"
+    )
+    assert "Traceback" not in ran.stderr, f"{block.place}\n{ran.stderr[-3000:]}"
+    done.update(command for command in wanted if not command.startswith("source "))
+    return ran.stdout if wanted == commands else None
+
+
+@pytest.mark.parametrize("page", SHELL_PAGES, ids=lambda page: page.relative_to(ASSETS).as_posix())
+def test_commands_of_a_page_run_and_show_what_it_says(page: Path, clone: Path, done: set[str]) -> None:
+    shown: str | None = None
+    for block in BLOCKS[page]:
+        if block.title:
+            (clone / block.title).write_text(block.code)
+        elif block.language in SHELL:
+            shown = run_block(block, clone, done)
+        elif block.language == "text" and shown is not None:
+            missing = [line for line in block.code.splitlines() if line not in shown]
+            assert not missing, f"{block.place}: not in the output of the block before: {missing}\n{shown}"
+
+
+def test_every_reason_not_to_run_a_command_is_needed() -> None:
+    commands = [c for page in SHELL_PAGES for b in BLOCKS[page] if b.language in SHELL for c in b.list_commands()]
+    unused = [pattern for pattern in NOT_RUN if not any(re.fullmatch(pattern, command) for command in commands)]
+    assert unused == []
+    assert [name for name in PAGES_ELSEWHERE if not any(page.name == name for page in PAGES)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ASSETS).as_posix())
+def test_code_is_in_fenced_blocks_that_name_their_language(page: Path) -> None:
+    assert [block.place for block in BLOCKS[page] if block.language not in LANGUAGES] == []
+    commands = ("guidegen ", "make ", ".venv/bin/", "git ", "pip ", "$ ")
+    assert [line for line in read_indented(page) if line.startswith(commands)] == []
+
+
+def test_every_piece_of_config_is_valid() -> None:
+    pieces = [block for blocks in BLOCKS.values() for block in blocks if block.language == "yaml"]
+    assert pieces
+    for block in pieces:
+        StudyConfig.model_validate(YAML(typ="safe").load(block.code))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ASSETS).as_posix())
+def test_commands_in_running_text_exist_with_their_options(page: Path) -> None:
+    for text in read_inline(page):
+        if match := re.fullmatch(r"guidegen ([a-z].*)", text):
+            check_words(match[1].split(" -- ")[0].split(), f"{page.name}: `{text}`")
+
+
+def check_words(words: list[str], place: str) -> None:
+    """Fail where words name a command or an option that does not exist."""
+    command = typer.main.get_command(app)
+    context = typer.Context(command, info_name="guidegen")
+    for word in words:
+        if word.startswith("--"):
+            options = {name for parameter in command.get_params(context) for name in parameter.opts}
+            assert word.split("=")[0] in options, f"{place}: no option {word}; there are {sorted(options)}"
+        elif hasattr(command, "commands"):
+            names = command.commands  # type: ignore[attr-defined]
+            assert word in names, f"{place}: no command {word}; there are {sorted(names)}"
+            command = names[word]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ASSETS).as_posix())
+def test_files_that_the_text_names_exist(page: Path) -> None:
+    tops = ("src/", "tests/", "docs/", "rules/", "config/", "workflow/", "benchmarks/", "envs/")
+    named = [text for text in read_inline(page) if text.startswith(tops) and not set(text) & set("<*…{ ")]
+    study = ("config/withdrawn.tsv",)
+    assert [name for name in named if name not in study and not (ASSETS / name).exists()] == []
