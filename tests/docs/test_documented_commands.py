@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from guidegen.assets import ASSETS
 from guidegen.cli import app
 from guidegen.config import StudyConfig
+from guidegen.config_files import load_preset, render_config
 
 NOT_RUN = {
     r"git clone <.*": "no address, no internet",
@@ -47,6 +48,14 @@ def find_reason(command: str) -> str | None:
     return next((reason for pattern, reason in NOT_RUN.items() if re.fullmatch(pattern, command)), None)
 
 
+def make_small_config() -> StudyConfig:
+    """What the reader's editor leaves of the paper's config: one collection of the IDC, networks of the smoke study."""
+    tree = load_preset("smoke").model_dump(mode="json")
+    tree["study"] |= {"name": "guidegen-paper", "collections": ["tcga_lihc"]}
+    tree["index"] |= {"source": "idc", "phantom": None, "idc_tables_url": ""}
+    return StudyConfig.model_validate(tree)
+
+
 @pytest.fixture(scope="module")
 def clone(smoke_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that looks like the clone after `make demo`: environment, definitions, and a study (the smoke study)."""
@@ -54,6 +63,7 @@ def clone(smoke_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / ".venv").symlink_to(sys.prefix)
     (root / "guidegen").symlink_to(root)
     shutil.copytree(smoke_study, root / "studies" / "demo", symlinks=True)
+    (root / "small.yaml").write_text(render_config(make_small_config(), "The paper's study, small."))
     ssh = root / "home" / ".ssh"
     ssh.mkdir(parents=True, mode=0o700)
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", ssh / "id_ed25519"], check=True)
@@ -77,7 +87,7 @@ def run_block(block: Block, clone: Path, done: set[str]) -> str | None:
     environment |= {
         "PATH": f"{Path(sys.executable).parent}:{environment['PATH']}",
         "HOME": str(clone / "home"),
-        "EDITOR": "true",
+        "EDITOR": f"cp {clone / 'small.yaml'}",
         "USER": environment.get("USER", "you"),
     }
     ran = subprocess.run(
