@@ -17,6 +17,7 @@ help: ## Show this list
 
 .venv/ready: pyproject.toml envs/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "GuideGen needs Python 3.11 or newer; found " + sys.version + "; set PYTHON=/path/to/python3.11")'
+	@echo "Installing packages into .venv (2.8 GB, some minutes, nothing is shown meanwhile)"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c envs/constraints.txt -e '.[dev]'
 	@touch $@
@@ -33,7 +34,7 @@ help: ## Show this list
 	@touch $@
 
 demo: .venv/ready ## Run the whole study on the embedded archive (about 20 minutes on two cores) and say where the report is
-	@test -f $(DEMO)/config/config.yaml || $(BIN)/guidegen init $(DEMO) --preset demo
+	@test -f $(DEMO)/config/config.yaml || $(BIN)/guidegen init $(DEMO) --preset demo >/dev/null
 	$(BIN)/guidegen run --study $(DEMO)
 
 test: .venv/ready .venv-crate/ready ## Unit tests and a whole smoke study
