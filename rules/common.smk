@@ -3,6 +3,7 @@
 import sys
 
 from guidegen.cluster.orphans import cancel_orphans
+from guidegen.pair.reports import hash_reports
 from guidegen.train.signals import REQUEUE_CODE
 from guidegen.stages import STAGES
 from snakemake.logging import logger
@@ -17,7 +18,7 @@ wildcard_constraints:
     collection="[a-z0-9_]+",
     shard=r"s\d+",
     stage="|".join(STAGES),
-    arm="[a-z_]+",
+    arm=r"[a-z_]+(-n\d+)?(-s\d+)?",
     name="[a-z0-9_]+",
 
 

@@ -4,10 +4,29 @@ A collection with the backend `totalsegmentator` runs in the segmentation enviro
 """
 
 
+rule fetch_weights:
+    """Bring in TotalSegmentator's weights and state their checksums; on the login node, exempt from code changes."""
+    output:
+        update("data/mask/weights.tsv"),
+    log:
+        "logs/mask/weights.log",
+    resources:
+        mem_mb=grow(2000),
+        runtime=grow(120),
+    params:
+        command=SEGMENTATION,
+        speed=study.config.mask.totalsegmentator.speed,
+    shell:
+        "{params.command} mask --fetch-weights > {log} 2>&1"
+
+
 rule mask:
     input:
         raw="data/raw/{collection}/{shard}.tsv",
         ct="data/ct/{collection}/{shard}.tsv",
+        weights=lambda wildcards: (
+            "data/mask/weights.tsv" if uses_totalsegmentator(wildcards) else []
+        ),
     output:
         "data/mask/{collection}/{shard}.tsv",
     log:
@@ -27,3 +46,7 @@ rule mask:
         ),
     shell:
         "{params.command} mask --collection {wildcards.collection} --shard {wildcards.shard} > {log} 2>&1"
+
+
+localrules:
+    fetch_weights,

@@ -19,5 +19,6 @@ rule pair:
         command=CORE,
         code=code_hash("pair"),
         settings=settings("pair"),
+        reports=lambda wildcards: hash_reports(study, wildcards.collection),
     shell:
         "{params.command} pair --collection {wildcards.collection} > {log} 2>&1"

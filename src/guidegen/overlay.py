@@ -6,6 +6,7 @@ Slices are scaled by the voxel spacing, so that a round organ is round.
 
 import base64
 import io
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ MARKS = {"axial": "RLAP", "coronal": "RLSI", "sagittal": "APSI"}
 FILL_ALPHA = 90
 WIDEST = 1.4
 MARGIN_MM = 30.0
+LINE_HEIGHT = 16
+"""Of the text below a row of pictures, in pixels."""
 OUTLINE = 128
 """Palette index of the outline of class k is k + OUTLINE."""
 
@@ -83,6 +86,7 @@ def draw_panels(
     height: int = 240,
     *,
     trim: bool = False,
+    cut: tuple[int, int, int] | None = None,
 ) -> list[Panel]:
     """Draw one panel per (plane, window).
 
@@ -94,16 +98,22 @@ def draw_panels(
         views: planes and windows.
         height: of the pictures in pixels; a wide slice is lower, so that it stays within 1.4 times this width.
         trim: leave out the air and the table around the trunk.
+        cut: (x, y, z) index to cut at; None leaves it to `choose_slices`.
     """
     if ct is None and labels is None:
         raise ValueError("neither a CT nor a label map to draw")
     if trim and ct is not None and labels is not None and labels.any():
         box = _find_trunk(labels, spacing_mm)
         ct, labels = ct[box], labels[box]
+        cut = (cut[0] - box[0].start, cut[1] - box[1].start, cut[2]) if cut else None
     volume = ct if ct is not None else labels
     assert volume is not None
     extent = np.asarray(volume.shape) * np.asarray(spacing_mm, float)
-    cut = choose_slices(labels, table) if labels is not None else tuple(n // 2 for n in volume.shape)
+    if cut is None:
+        x, y, z = (
+            choose_slices(labels, table) if labels is not None and labels.any() else (n // 2 for n in volume.shape)
+        )
+        cut = x, y, z
     panels = []
     for plane, window in views:
         size = _fit_plane(extent, plane, height)
@@ -120,10 +130,13 @@ def draw_panels(
 def compose_row(
     panels: Sequence[Panel], title: str = "", gap: int = 6, note: str = CONVENTION, with_labels: bool = True
 ) -> bytes:
-    """Return one PNG of panels side by side on black, with a line of text below; for documents outside the report."""
+    """Return one PNG of panels side by side on black, with title and note below; for use outside the report."""
     height = max(panel.height for panel in panels)
     width = sum(panel.width for panel in panels) + gap * (len(panels) - 1)
-    row = Image.new("RGB", (width, height + 22), "black")
+    font = ImageFont.load_default(12)
+    columns = max(int(width / font.getlength("n")), 20)
+    text = [part for line in (*title.splitlines(), note) for part in textwrap.wrap(line, columns)]
+    row = Image.new("RGB", (width, height + 8 + LINE_HEIGHT * len(text)), "black")
     x = 0
     for panel in panels:
         y = (height - panel.height) // 2
@@ -132,8 +145,8 @@ def compose_row(
                 layer = Image.open(io.BytesIO(data)).convert("RGBA")
                 row.paste(layer, (x, y), layer)
         x += panel.width + gap
-    text = "   ".join(filter(None, [title, note]))
-    ImageDraw.Draw(row).text((4, height + 4), text, fill="#cccccc", font=ImageFont.load_default(12))
+    for number, line in enumerate(text):
+        ImageDraw.Draw(row).text((4, height + 4 + number * LINE_HEIGHT), line, fill="#cccccc", font=font)
     return _encode(row)
 
 

@@ -34,20 +34,20 @@ class Region(StrEnum):
 
 
 class Source(BaseModel):
-    """Where a statement comes from: a table cell, a DICOM tag or a measurement on the label map."""
+    """Where a statement comes from: a table cell, a DICOM tag, a measurement on the label map, a report's sentence."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: str
-    """`table`, `dicom` or `measurement`."""
+    """`table`, `dicom`, `measurement` or `report`."""
     name: str
-    """File of the table, name of the DICOM attribute, or name of the measurement."""
+    """File of the table, name of the DICOM attribute, of the measurement, or of the table or folder of reports."""
     field: str = ""
     """Column of the table."""
     row: str = ""
     """Row key of the table (the patient)."""
     value: str = ""
-    """What stood there, as text."""
+    """What stood there, as text; of a report the sentence."""
 
 
 class Statements(BaseModel):

@@ -1,5 +1,6 @@
 """`guidegen doctor` finds what is wrong, says what to do, and exits with 1 only where a run would stop."""
 
+import hashlib
 import json
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from guidegen.doctor.scheduler import PartitionFacts, check_settings, parse_minu
 from guidegen.doctor.site import Needs, check_account, check_needs, check_partitions, list_local_rules, read_site
 from guidegen.doctor.study_parts import check_encoder, check_environments, check_remote, check_source, check_weights
 from guidegen.study import Study
+from guidegen.tables import write_tsv
 
 REPOSITORY = Path(__file__).parents[2]
 SITE = REPOSITORY / "config" / "slurm.yaml"
@@ -99,11 +101,19 @@ def test_command_of_an_environment_that_does_not_start(study: Path) -> None:
 def test_missing_weights_say_how_to_get_them(study: Path) -> None:
     assert check_weights(Study.load(study)).level == "ok"
     opened = edit_config(study, "organs: [dicom_seg, nifti]", "organs: [totalsegmentator]")
-    assert_problem(check_weights(opened), "totalseg_download_weights -t total", "tcga_luad")
-    folder = study / ".guidegen/totalsegmentator/nnunet/results/Dataset291/x/fold_0"
-    folder.mkdir(parents=True)
-    (folder / "checkpoint_final.pth").touch()
+    assert_problem(check_weights(opened), "guidegen mask --fetch-weights", "tcga_luad")
+    model = study / ".guidegen/totalsegmentator/nnunet/results/Dataset291/x/fold_0/checkpoint_final.pth"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"weights")
+    assert check_weights(opened).level == "warning"
+    name = model.relative_to(study / ".guidegen/totalsegmentator")
+    row = {"speed": "normal", "file": name, "bytes": 7, "sha256": hashlib.sha256(b"weights").hexdigest()}
+    write_tsv(study / "data/mask/weights.tsv", list(row), [row])
     assert check_weights(opened).level == "ok"
+    model.write_bytes(b"weighty")
+    assert_problem(check_weights(opened), "sha256 is", "checkpoint_final.pth")
+    model.write_bytes(b"half")
+    assert_problem(check_weights(opened), "expected 7 bytes", "found 4 bytes")
 
 
 def test_encoder_and_source(study: Path) -> None:

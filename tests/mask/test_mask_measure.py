@@ -99,7 +99,7 @@ def test_a_tumour_has_the_side_and_site_of_its_organ(sided, side, labels):
     source, _, grid = make_body(labels)
     centre = np.argwhere(source == labels.source_ids[sided]).mean(axis=0) * 4
     ball = paint_ball(source.shape, (4, 4, 4), centre + np.array([0, 0, 16]), 30)
-    found = measure_tumour(ball, np.where(ball, 0, source), grid, labels, trace_spine(source, labels))
+    found = measure_tumour(ball, np.where(ball, 0, source), grid, labels, trace_spine(source, labels.source_ids))
     assert (found.site, found.side) == ("kidney", side)
     assert found.size_mm == pytest.approx(30, abs=3)
     assert found.volume_ml == pytest.approx(ball.sum() * 0.064)
@@ -119,7 +119,7 @@ def test_a_large_tumour_belongs_to_the_collections_organ_that_it_touches(labels)
 def test_a_tumour_far_from_all_organs_is_caught(labels):
     source, _, grid = make_body(labels)
     ball = paint_ball(source.shape, (4, 4, 4), (300, 80, 80), 20)
-    tumour = measure_tumour(ball, source, grid, labels, trace_spine(source, labels))
+    tumour = measure_tumour(ball, source, grid, labels, trace_spine(source, labels.source_ids))
     assert tumour.site == ""
     torso = labels.source_to_torso[source]
     flags = check_gates(LabelledCase(source, torso, grid, {}, tumour), labels, GateSettings())

@@ -1,5 +1,6 @@
 """A small study of phantoms, from the archive to the prompts."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 from guidegen.cli import app
 from guidegen.study import Study
 
+sys.path.append(str(Path(__file__).parent))
 COLLECTIONS = ("tcga_kirc", "tcga_luad", "cptac_pda")
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from guidegen.mask.totalsegmentator import SUB_MODES, TASK, load_torchvision, read_registry
+from guidegen.mask.totalsegmentator import load_torchvision, read_registry
+from guidegen.mask.weights import SUB_MODES, TASK
 
 
 def write_random_weights(home: Path, speed: str, seed: int = 0) -> Path:
@@ -109,4 +110,4 @@ def write_json(path: Path, content: dict) -> None:
 
 
 if __name__ == "__main__":
-    write_random_weights(Path(sys.argv[1]), sys.argv[2])
+    write_random_weights(Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:]))

@@ -9,7 +9,7 @@ import pytest
 
 from guidegen.atomic import hash_file
 from guidegen.manifest import BASE_COLUMNS, read_manifest
-from guidegen.tables import write_tsv
+from guidegen.tables import read_tsv, write_tsv
 
 pytestmark = pytest.mark.segmentation
 CASE = "tcga_luad__p1__00000000"
@@ -38,23 +38,54 @@ def study(tmp_path: Path, ct: Path) -> Path:
     return root
 
 
-def run_mask(study: Path, home: Path) -> subprocess.CompletedProcess[str]:
+def run_mask(study: Path, home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     (study / "config" / "config.yaml").write_text(CONFIG.format(home=home), encoding="utf-8")
-    command = [sys.executable, "-m", "guidegen", "mask", "--study", str(study), "--collection", "tcga_luad"]
-    return subprocess.run([*command, "--shard", "s000"], capture_output=True, text=True, check=False)
+    words = words or ("--collection", "tcga_luad", "--shard", "s000")
+    command = [sys.executable, "-m", "guidegen", "mask", "--study", str(study), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_command_makes_label_maps(study: Path, home: Path) -> None:
+def read_row(study: Path) -> dict[str, str]:
+    (row,) = read_manifest(study / "data" / "mask" / "tcga_luad" / "s000.tsv")
+    return row
+
+
+def test_command_makes_label_maps_and_other_weights_make_them_again(study: Path, home: Path, tmp_path: Path) -> None:
+    assert run_mask(study, home, "--fetch-weights").returncode == 0
+    table = study / "data" / "mask" / "weights.tsv"
+    stated = read_tsv(table)
+    assert {Path(row["file"]).name for row in stated} == {"dataset.json", "plans.json", "checkpoint_final.pth"}
+    assert all(hash_file(home / row["file"]) == row["sha256"] for row in stated)
     done = run_mask(study, home)
     assert done.returncode == 0, done.stderr
-    (row,) = read_manifest(study / "data" / "mask" / "tcga_luad" / "s000.tsv")
+    row = read_row(study)
     assert (row["status"], row["backend"]) == ("ok", "totalsegmentator")
     assert row["tumour_annotated"] == "false"
     assert hash_file(study / row["path"]) == row["sha256"]
+    assert row["picture_path"]
+
+    other = tmp_path / "other"
+    subprocess.run([sys.executable, str(Path(__file__).with_name("random_weights.py")), str(other), "fastest", "7"],
+                   check=True)  # fmt: skip
+    refused = run_mask(study, other)
+    assert refused.returncode == 2
+    assert "checkpoint_final.pth: sha256 is" in refused.stderr
+    assert "bring back the weights" in refused.stderr
+    assert read_row(study) == row, "nothing was made with weights that are not stated"
+    table.unlink()
+    assert run_mask(study, other, "--fetch-weights").returncode == 0
+    assert run_mask(study, other).returncode == 0
+    assert read_row(study)["source_sha256"] != row["source_sha256"]
 
 
 def test_missing_weights_stop_the_command_before_the_first_case(study: Path, tmp_path: Path) -> None:
     done = run_mask(study, tmp_path / "nothing")
     assert done.returncode == 2
-    assert "totalseg_download_weights -t total_fast" in done.stderr
+    assert "guidegen mask --fetch-weights" in done.stderr
     assert not (study / "data" / "mask").exists()
+
+
+def test_weights_that_nobody_stated_stop_the_command(study: Path, home: Path) -> None:
+    done = run_mask(study, home)
+    assert done.returncode == 2
+    assert "weights.tsv: does not state" in done.stderr

@@ -14,7 +14,7 @@ from guidegen.labels import load_labels
 from guidegen.mask.backends import AnnotationError, MaskCase
 from guidegen.mask.resample import read_volume
 from guidegen.mask.settings import MaskSettings, TotalSegmentatorSettings
-from guidegen.mask.totalsegmentator import check_weights, label_case
+from guidegen.mask.totalsegmentator import label_case
 
 pytestmark = pytest.mark.segmentation
 SOURCE_IDS = load_labels(Path(__file__).parents[2] / "config").source_ids
@@ -67,18 +67,6 @@ def test_unreadable_ct_fails_alone(home: Path, tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"no header"))
     with pytest.raises(AnnotationError, match=r"broken\.nii\.gz: TotalSegmentator failed"):
         label_case(make_case(path), None, make_settings(home), SOURCE_IDS)
-
-
-@pytest.mark.parametrize(
-    ("speed", "download"), [("normal", "total"), ("fast", "total_fast"), ("fastest", "total_fast")]
-)
-def test_missing_weights_name_the_command(tmp_path: Path, speed: str, download: str) -> None:
-    settings = TotalSegmentatorSettings(device="cpu", speed=speed, home=Path("weights"))
-    with pytest.raises(GuideGenError, match=rf"totalseg_download_weights -t {download}$") as caught:
-        check_weights(tmp_path, settings)
-    assert not isinstance(caught.value, AnnotationError)
-    assert str(tmp_path / "weights" / "nnunet" / "results") in str(caught.value)
-    assert not (tmp_path / "weights").exists()
 
 
 def test_half_a_model_is_missing_weights(home: Path, ct: Path, tmp_path: Path) -> None:

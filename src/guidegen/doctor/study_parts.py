@@ -50,22 +50,25 @@ def check_environments(study: Study) -> Check:
 
 
 def check_weights(study: Study) -> Check:
-    """Check that TotalSegmentator's weights are there if a collection is labelled by it."""
-    from guidegen.mask.totalsegmentator import DOWNLOADS, resolve_home
+    """Check that TotalSegmentator's weights, if a collection is labelled by it, are there and have their checksums."""
+    from guidegen.mask.weights import find_altered, name_command, read_stated, resolve_home
 
     uses = _list_totalsegmentator(study)
     if not uses:
         return ok("weights", "none needed: no collection is labelled by TotalSegmentator")
     settings = study.config.mask.totalsegmentator
     home = resolve_home(study.root, settings)
-    found = sorted((home / "nnunet" / "results").glob("*/*/fold_0/checkpoint_final.pth"))
-    if found:
-        return ok("weights", f"{len(found)} model(s) of TotalSegmentator in {home}")
+    stated = read_stated(study.root, settings)
+    if altered := find_altered(study.root, settings):
+        return fail("weights", altered, name_command(study.root))
+    if stated:
+        return ok("weights", f"{len(stated)} files of TotalSegmentator in {home}, checksums as stated")
+    if any((home / "nnunet" / "results").glob("*/*/fold_0/checkpoint_final.pth")):
+        return warn("weights", f"models of TotalSegmentator in {home}, not yet stated", "`guidegen run` states them")
     return fail(
         "weights",
         f"none of TotalSegmentator in {home}, which labels {', '.join(uses)}",
-        "on a machine with internet, in the segmentation environment: "
-        f"mkdir -p {home} && TOTALSEG_HOME_DIR={home} totalseg_download_weights -t {DOWNLOADS[settings.speed]}",
+        name_command(study.root),
     )
 
 

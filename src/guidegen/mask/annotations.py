@@ -29,7 +29,7 @@ def label_datasets(
         return None
     if grid is None:
         raise AnnotationError(f"{case.case}: a DICOM {modality} needs the CT that it was drawn on, and there is none")
-    canvas = Canvas(grid, settings, source_ids)
+    canvas = Canvas(grid, settings, source_ids, case.ct)
     errors = []
     for annotation, dataset in found:
         try:

@@ -1,7 +1,8 @@
-"""Where segments of annotations become label maps: overlaps, unknown names and tumours are decided in one place."""
+"""Where segments of annotations become label maps: overlaps, missing sides and tumours are decided in one place."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from guidegen.labels import TUMOUR
 from guidegen.mask.backends import Layer, make_flag
 from guidegen.mask.resample import Grid
 from guidegen.mask.settings import MaskSettings
+from guidegen.mask.sides import find_midline, split_by_side
 
 
 @dataclass
@@ -18,11 +20,14 @@ class Canvas:
     grid: Grid
     settings: MaskSettings
     source_ids: Mapping[str, int]
+    ct: Path | None
+    """The converted CT, whose middle tells sides where no vertebra is labelled."""
     flags: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._organs = np.zeros(self.grid.shape, np.uint8)
         self._tumour = np.zeros(self.grid.shape, bool)
+        self._unsided: list[tuple[str, tuple[slice, ...], np.ndarray]] = []
         self._volumes: dict[int, int] = {}
         self._has_organs = False
         self._tumour_kind = ""
@@ -31,13 +36,16 @@ class Canvas:
         """Paint one segment.
 
         Args:
-            name: source label.
+            name: source label, or a paired organ without its side (`kidney`).
             kind: kind of annotation, which decides whether a tumour is accepted.
             box: part of the grid that `mask` covers.
             mask: bool.
         """
         if name != TUMOUR:
-            self._paint_organ(name, box, mask)
+            if name in self.source_ids:
+                self._paint_organ(name, box, mask)
+            elif mask.any():
+                self._unsided.append((name, box, mask))
         elif kind not in self.settings.accepted_kinds:
             self.flags.append(make_flag("tumour_not_accepted", kind))
         elif mask.any():
@@ -45,7 +53,9 @@ class Canvas:
             self._tumour_kind = kind
 
     def finish(self) -> Layer:
-        """Return what was painted."""
+        """Return what was painted; sides that were not named are told from where the parts lie, or flagged."""
+        for name, box, mask in self._unsided:
+            self._paint_unsided(name, box, mask)
         return Layer(
             self.grid,
             self._organs if self._has_organs else None,
@@ -53,6 +63,15 @@ class Canvas:
             self._tumour_kind,
             tuple(self.flags),
         )
+
+    def _paint_unsided(self, name: str, box: tuple[slice, ...], mask: np.ndarray) -> None:
+        start = [part.indices(size)[0] for part, size in zip(box, self.grid.shape, strict=True)]
+        found = find_midline(self._organs, self.ct, self.grid, self.source_ids)
+        sides = split_by_side(mask, (start[0], start[1], start[2]), self.grid, *found) if found else {}
+        for side, part in sides.items():
+            self._paint_organ(f"{name}_{side}", box, part)
+        code = "sided_by_position" if sides else "unsided_segment"
+        self.flags.append(make_flag(code, f"{name}={' and '.join(sides)}" if sides else name))
 
     def _paint_organ(self, name: str, box: tuple[slice, ...], mask: np.ndarray) -> None:
         """Where organs overlap, the smaller one is kept: it is the one drawn inside the other."""

@@ -9,13 +9,14 @@ from pydicom import Dataset
 from guidegen.mask.annotations import check_series, label_datasets
 from guidegen.mask.backends import Annotation, AnnotationError, Layer, MaskCase, make_flag
 from guidegen.mask.canvas import Canvas
-from guidegen.mask.names import find_source_label
+from guidegen.mask.names import find_paired_label, find_source_label
 from guidegen.mask.resample import Grid, resample_nearest
 from guidegen.mask.seg_frames import SegFrames, read_frames
 from guidegen.mask.settings import MaskSettings
 
 SEG_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """Segmentation Storage and Label Map Segmentation Storage."""
+SIDES = ("left", "right")
 MOST_LOST = 0.2
 """A segment that loses more than this share of its volume on the way to the CT is flagged."""
 
@@ -54,13 +55,22 @@ def _name_segments(canvas: Canvas, dataset: Dataset) -> dict[int, str]:
     names = {}
     for item in dataset.get("SegmentSequence", []):
         number, label = int(item.SegmentNumber), str(item.get("SegmentLabel", ""))
-        meanings = [str(code.get("CodeMeaning", "")) for code in item.get("SegmentedPropertyTypeCodeSequence", [])]
-        found = (find_source_label(text, canvas.source_ids) for text in [label, *meanings])
-        if name := next(filter(None, found), None):
+        texts = _list_names(item, label)
+        known = (find(text, canvas.source_ids) for find in (find_source_label, find_paired_label) for text in texts)
+        if name := next(filter(None, known), None):
             names[number] = name
         elif number:
             canvas.flags.append(make_flag("unknown_segment", label or f"number {number}"))
     return names
+
+
+def _list_names(item: Dataset, label: str) -> list[str]:
+    """The segment's label and the meanings of its type code, first with the laterality that modifies the code."""
+    codes = item.get("SegmentedPropertyTypeCodeSequence", [])
+    names = [label, *(str(code.get("CodeMeaning", "")) for code in codes)]
+    modifiers = [modifier for code in codes for modifier in code.get("SegmentedPropertyTypeModifierCodeSequence", [])]
+    sides = [side for modifier in modifiers if (side := str(modifier.get("CodeMeaning", ""))).lower() in SIDES]
+    return [f"{side} {name}" for side in sides for name in names] + names
 
 
 def _has_segment(dataset: Dataset, number: int) -> bool:

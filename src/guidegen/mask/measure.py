@@ -164,9 +164,9 @@ def find_absent(
     return tuple(absent)
 
 
-def trace_spine(source: np.ndarray, labels: LabelTable) -> np.ndarray | None:
+def trace_spine(source: np.ndarray, source_ids: Mapping[str, int]) -> np.ndarray | None:
     """Return (Z,) x of the vertebrae's middle by slice in voxels, interpolated; None where there are no vertebrae."""
-    lookup = np.isin(np.arange(256), [v for k, v in labels.source_ids.items() if k.startswith("vertebrae_")])
+    lookup = np.isin(np.arange(256), [v for k, v in source_ids.items() if k.startswith("vertebrae_")])
     columns = lookup[source].sum(axis=1)
     weights = columns.sum(axis=0)
     levels = np.flatnonzero(weights)

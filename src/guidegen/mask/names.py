@@ -37,6 +37,7 @@ SYNONYMS = {
     "gtv_1": TUMOUR,
 }
 """Normalised names that annotations use; TotalSegmentator's v1 names of the heart's parts are among them."""
+PAIRED_SYNONYMS = {"adrenal": "adrenal_gland", "suprarenal_gland": "adrenal_gland", "clavicle": "clavicula"}
 _SIDED = re.compile(r"^(left|right)_(.+)$")
 
 
@@ -47,7 +48,7 @@ def find_source_label(name: str, source_ids: Mapping[str, int]) -> str | None:
     """
     if name in source_ids:
         return name
-    key = re.sub(r"[^a-z0-9]+", "_", name.lower().replace("tumour", "tumor")).strip("_")
+    key = _normalise(name)
     candidates = [key]
     if match := _SIDED.match(key):
         candidates.append(f"{match[2]}_{match[1]}")
@@ -58,3 +59,20 @@ def find_source_label(name: str, source_ids: Mapping[str, int]) -> str | None:
             return SYNONYMS[candidate]
     by_lower = {known.lower(): known for known in source_ids}
     return next((by_lower[c] for c in candidates if c in by_lower), None)
+
+
+def find_paired_label(name: str, source_ids: Mapping[str, int]) -> str | None:
+    """Return the paired organ that a name without a side means: `Kidneys` → `kidney`, which has `kidney_left`.
+
+    None where the name means no such organ. The lungs are none: their source labels are lobes.
+    """
+    key = re.sub(r"^(?:both|bilateral)_", "", _normalise(name))
+    for candidate in (key, key.removesuffix("s")):
+        organ = PAIRED_SYNONYMS.get(candidate, candidate)
+        if f"{organ}_left" in source_ids and f"{organ}_right" in source_ids:
+            return organ
+    return None
+
+
+def _normalise(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.lower().replace("tumour", "tumor")).strip("_")

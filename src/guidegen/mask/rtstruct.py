@@ -9,7 +9,7 @@ from skimage.draw import polygon2mask
 from guidegen.mask.annotations import check_series, label_datasets
 from guidegen.mask.backends import Annotation, AnnotationError, Layer, MaskCase, make_flag
 from guidegen.mask.canvas import Canvas
-from guidegen.mask.names import find_source_label
+from guidegen.mask.names import find_paired_label, find_source_label
 from guidegen.mask.resample import Grid
 from guidegen.mask.settings import MaskSettings
 
@@ -31,7 +31,7 @@ def _paint_dataset(canvas: Canvas, annotation: Annotation, dataset: Dataset, cas
     masks = []
     for item in dataset.get("ROIContourSequence", []):
         title = titles.get(int(item.ReferencedROINumber), f"number {item.ReferencedROINumber}")
-        name = find_source_label(title, canvas.source_ids)
+        name = find_source_label(title, canvas.source_ids) or find_paired_label(title, canvas.source_ids)
         if name is None:
             canvas.flags.append(make_flag("unknown_segment", title))
             continue

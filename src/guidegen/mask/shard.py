@@ -15,13 +15,15 @@ from guidegen.mask.backends import Annotation, Layer, MaskCase, combine_backends
 from guidegen.mask.coverage import BodyAxis, count_slices, measure_axis, name_regions, slice_heights
 from guidegen.mask.gates import LabelledCase, check_gates
 from guidegen.mask.measure import Tumour, find_absent, measure_organs, measure_tumour, trace_spine
+from guidegen.mask.picture import draw_flagged
 from guidegen.mask.resample import Grid, read_volume, write_labels
 from guidegen.mask.settings import MaskSettings
 from guidegen.mask.trunk import find_trunk_box
 from guidegen.study import Study
 
 COLUMNS = (
-    *("source_path", "source_bytes", "source_sha256", "backend", "tumour_annotated", "tumour_kind", "tumour_size_mm"),
+    *("source_path", "source_bytes", "source_sha256", "picture_path", "picture_bytes", "picture_sha256"),
+    *("backend", "tumour_annotated", "tumour_kind", "tumour_size_mm"),
     *("tumour_volume_ml", "tumour_side", "tumour_site", "coverage_first", "coverage_last", "coverage_top"),
     *("coverage_bottom", "absent", "trunk_box", "organs", "flags"),
 )
@@ -45,18 +47,26 @@ class MaskWorker:
         source = merge_layers(layer.organs, layer.tumour, layer.grid, self.labels)
         torso = self.labels.source_to_torso[source]
         columns, flags = self._measure(source, torso, layer, ct, case.site)
+        grave = [flag for flag in flags if flag.split(":")[0] in self.settings.gates.exclude]
+        flags = [*layer.flags, *flags]
         columns |= {
             "backend": found.backend,
             "tumour_annotated": layer.tumour is not None,
             "tumour_kind": layer.tumour_kind,
-            "flags": ",".join([*layer.flags, *flags]),
+            "flags": ",".join(flags),
         }
-        grave = [flag for flag in flags if flag.split(":")[0] in self.settings.gates.exclude]
+        files: dict[str, str] = {}
+        if flags:
+            # What excluded the case is what the picture should show.
+            order = [*grave, *(flag for flag in flags if flag not in grave)]
+            files["picture"] = f"{case.case}.flags.png"
+            picture = draw_flagged(case.case, ct, torso, layer.grid, self.labels, order)
+            (folder / files["picture"]).write_bytes(picture)
         if grave:
-            return Outcome(columns=columns, status="excluded", reason="; ".join(grave))
+            return Outcome(files=files, columns=columns, status="excluded", reason="; ".join(grave))
         write_labels(folder / f"{case.case}.torso.nii.gz", torso, layer.grid)
         write_labels(folder / f"{case.case}.source.nii.gz", source, layer.grid)
-        files = {"": f"{case.case}.torso.nii.gz", "source": f"{case.case}.source.nii.gz"}
+        files |= {"": f"{case.case}.torso.nii.gz", "source": f"{case.case}.source.nii.gz"}
         return Outcome(files=files, columns=columns)
 
     def _measure(
@@ -72,7 +82,7 @@ class MaskWorker:
         tumour = None
         mask = source == self.labels.source_ids[TUMOUR]
         if mask.any():
-            spine = trace_spine(source, self.labels)
+            spine = trace_spine(source, self.labels.source_ids)
             tumour = measure_tumour(mask, layer.organs, grid, self.labels, spine, site)
         flags = check_gates(LabelledCase(source, torso, grid, organs, tumour), self.labels, self.settings.gates)
         columns = {"organs": json.dumps(organs, sort_keys=True), "trunk_box": ",".join(map(str, box))}
@@ -105,8 +115,8 @@ def merge_layers(organs: np.ndarray | None, tumour: np.ndarray | None, grid: Gri
     return source
 
 
-def list_items(study: Study, collection: str, shard: str) -> list[Item]:
-    """Return one item per case of the shard that was converted."""
+def list_items(study: Study, collection: str, shard: str, weights: str = "") -> list[Item]:
+    """Return one item per case of the shard that was converted; `weights` is the hash of TotalSegmentator's."""
     raw = read_manifest(study.manifest("data", "raw", collection, shard))
     ct_rows = read_manifest(study.manifest("data", "ct", collection, shard))
     tables = [study.root / "config" / name for name in ("labels.tsv", "source_labels.tsv")]
@@ -121,6 +131,8 @@ def list_items(study: Study, collection: str, shard: str) -> list[Item]:
         inputs = {"ct": row["sha256"], "site": site, **table} | {
             r["case"]: f"{r['sha256']} {r['annotation_kind']}" for r in annotations
         }
+        if weights:
+            inputs["weights"] = weights
         payload = MaskCase(
             case=row["case"],
             collection=collection,

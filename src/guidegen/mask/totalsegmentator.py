@@ -1,14 +1,11 @@
 """Backend `totalsegmentator`: TotalSegmentator's task `total` on the converted CT, in the segmentation environment.
 
-Compute jobs never fetch anything: the weights are checked before the first case, and where one is missing the error
-says how to get it on a machine with internet.
+Compute jobs never fetch anything (`guidegen.mask.weights`). TotalSegmentator's API builds its networks anew for each
+case; it offers no way to keep them.
 """
 
-import json
 import multiprocessing
-import os
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,12 +17,7 @@ from guidegen.errors import GuideGenError
 from guidegen.mask.backends import AnnotationError, Layer, MaskCase
 from guidegen.mask.resample import Grid
 from guidegen.mask.settings import MaskSettings, TotalSegmentatorSettings
-
-TASK = "total"
-SUB_MODES = {"normal": "default", "fast": "fast", "fastest": "fastest"}
-DOWNLOADS = {"normal": "total", "fast": "total_fast", "fastest": "total_fast"}
-"""Names that `totalseg_download_weights` knows the weights of each speed by."""
-MODEL_FILES = ("dataset.json", "plans.json", "fold_0/checkpoint_final.pth")
+from guidegen.mask.weights import TASK, locate_weights, resolve_home, use_weights
 
 
 def label_case(
@@ -34,7 +26,7 @@ def label_case(
     """Segment a case's CT; the interface is described in `guidegen.mask.backends`."""
     if case.ct is None:
         return None
-    check_weights(case.root, settings.totalsegmentator)
+    locate_weights(case.root, settings.totalsegmentator)
     labels, own = segment_volume(case.ct, resolve_home(case.root, settings.totalsegmentator), settings.totalsegmentator)
     grid = grid or own
     if own.shape != grid.shape or not np.allclose(own.affine, grid.affine, atol=1e-3):
@@ -50,7 +42,7 @@ def segment_volume(ct: Path, home: Path, settings: TotalSegmentatorSettings) -> 
 
     Args:
         ct: NIfTI in HU.
-        home: folder that holds its weights, see `check_weights`.
+        home: folder that holds its weights, see `guidegen.mask.weights`.
         settings: device and speed.
 
     Returns:
@@ -59,7 +51,7 @@ def segment_volume(ct: Path, home: Path, settings: TotalSegmentatorSettings) -> 
     Raises:
         AnnotationError: it failed on this CT.
     """
-    with _private_home(home), _own_threads():
+    with use_weights(home / "nnunet" / "results"), _own_threads():
         load_torchvision()
         from totalsegmentator.python_api import totalsegmentator  # pyright: ignore[reportMissingImports]
 
@@ -79,46 +71,6 @@ def segment_volume(ct: Path, home: Path, settings: TotalSegmentatorSettings) -> 
         except (RuntimeError, ValueError, TypeError, OSError, ImageFileError, SystemExit) as error:
             raise AnnotationError(f"{ct}: TotalSegmentator failed: {type(error).__name__}: {error}") from error
     return np.asarray(image.dataobj).astype(np.uint8), Grid(image.shape, image.affine)
-
-
-def resolve_home(study: Path, settings: TotalSegmentatorSettings) -> Path:
-    """Return the folder of weights; a relative one is relative to the study."""
-    return (study / settings.home).resolve()
-
-
-def check_weights(study: Path, settings: TotalSegmentatorSettings) -> None:
-    """Check that TotalSegmentator is installed here and has the weights of the chosen speed.
-
-    Raises:
-        GuideGenError: names what is missing, and the command that fetches it.
-    """
-    try:
-        from totalsegmentator.map_tasks_config import (  # pyright: ignore[reportMissingImports]
-            TASK_CONFIGS,
-            TASK_ID_WEIGHTS_CONFIGS,
-        )
-    except ImportError:
-        raise GuideGenError(
-            f"TotalSegmentator is not installed for {sys.executable}, but a collection uses the backend "
-            "`totalsegmentator`; `environments.segmentation` in the config must name the `guidegen` of an environment "
-            "that has it (envs/segmentation.txt)"
-        ) from None
-    home = resolve_home(study, settings)
-    mode = TASK_CONFIGS[TASK]["sub_modes"][SUB_MODES[settings.speed]]
-    tasks = mode["task_id"] if isinstance(mode["task_id"], list) else [mode["task_id"]]
-    folders = [
-        _weights_folder(home)
-        / TASK_ID_WEIGHTS_CONFIGS[task]["foldername"]
-        / f"{mode['trainer']}__nnUNetPlans__3d_fullres"
-        for task in tasks
-    ]
-    missing = [folder / name for folder in folders for name in MODEL_FILES if not (folder / name).is_file()]
-    if missing:
-        raise GuideGenError(
-            f"{missing[0]}: weights of TotalSegmentator (task {TASK}, speed {settings.speed}) are missing; on a "
-            "machine with internet, in the segmentation environment: "
-            f"mkdir -p {home} && TOTALSEG_HOME_DIR={home} totalseg_download_weights -t {DOWNLOADS[settings.speed]}"
-        )
 
 
 def read_registry() -> dict[int, str]:
@@ -169,29 +121,6 @@ def load_torchvision() -> None:
 
 _TORCHVISION_SCHEMAS: list = []
 """Schemas live as long as their Library object."""
-
-
-def _weights_folder(home: Path) -> Path:
-    return home / "nnunet" / "results"
-
-
-@contextmanager
-def _private_home(home: Path) -> Iterator[None]:
-    """Give this process a settings folder of its own: jobs that share one overwrite each other's config.json."""
-    before = {name: os.environ.get(name) for name in ("TOTALSEG_HOME_DIR", "TOTALSEG_WEIGHTS_PATH")}
-    with tempfile.TemporaryDirectory(prefix="totalsegmentator-") as folder:
-        config = {"totalseg_id": "", "send_usage_stats": False, "prediction_counter": 0}
-        config["statistics_disclaimer_shown"] = True
-        (Path(folder) / "config.json").write_text(json.dumps(config), encoding="utf-8")
-        os.environ |= {"TOTALSEG_HOME_DIR": folder, "TOTALSEG_WEIGHTS_PATH": str(_weights_folder(home))}
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
 
 
 @contextmanager

@@ -80,11 +80,10 @@ def read_clinical(path: Path, patients: Sequence[str]) -> ClinicalTable:
     Raises:
         GuideGenError: the file is no table, or has no column that can hold the patient's id.
     """
-    text, notes = _decode(path)
-    rows = _split_rows(path, text)
+    rows, notes = read_rows(path)
     if not rows:
         return ClinicalTable(path.name, {}, tuple(notes))
-    key = _choose_key(path, rows, patients)
+    key = choose_key(path, rows, patients)
     grouped: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         patient = row[key].strip()
@@ -115,7 +114,14 @@ def list_values(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> li
     return []
 
 
-def _decode(path: Path) -> tuple[str, list[str]]:
+def read_rows(path: Path) -> tuple[list[dict[str, str]], list[str]]:
+    """Return the rows of a table, cells as they stand there, and what had to be guessed; errors as `read_clinical`."""
+    text, notes = read_text(path)
+    return _split_rows(path, text), notes
+
+
+def read_text(path: Path) -> tuple[str, list[str]]:
+    """Return a text and a note on its encoding where that is not UTF-8. Raises GuideGenError where none fits."""
     data = path.read_bytes()
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16"), [f"{path.name} is UTF-16"]
@@ -150,7 +156,12 @@ def _split_rows(path: Path, text: str) -> list[dict[str, str]]:
     return rows
 
 
-def _choose_key(path: Path, rows: list[dict[str, str]], patients: Sequence[str]) -> str:
+def choose_key(path: Path, rows: list[dict[str, str]], patients: Sequence[str]) -> str:
+    """Return the column that holds the patient's id: of those with a usual name, the one that fits most patients.
+
+    Raises:
+        GuideGenError: no column has a usual name.
+    """
     names = {normalise_column(name): name for name in reversed(rows[0])}
     candidates = [names[key] for key in PATIENT_COLUMNS if key in names]
     if not candidates:

@@ -107,7 +107,8 @@ def _join_tumour(case: CaseStatements, record: PatientRecord, mask: Mapping[str,
         if mask["tumour_side"]:
             measured = Side(mask["tumour_side"])
             if side and side != measured:
-                case.conflicts.append(f"side: the table says {side}, the annotated tumour lies {measured}")
+                source = "report" if record.sources["side"].kind == "report" else "table"
+                case.conflicts.append(f"side: the {source} says {side}, the annotated tumour lies {measured}")
             case.state("side", measured, _measurement("tumour_side", mask))
             side = None
     if side and "side" not in case.values and (words := SITES.get(case.values.get("site", ""))) and words.paired:

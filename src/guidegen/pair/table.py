@@ -10,7 +10,8 @@ from guidegen.manifest import read_manifest
 from guidegen.pair.clinical import ClinicalTable, read_clinical
 from guidegen.pair.join import CaseStatements, join_case
 from guidegen.pair.parse import read_statements
-from guidegen.pair.record import build_record
+from guidegen.pair.record import PatientRecord, build_record
+from guidegen.pair.reports import merge_report, read_reports
 from guidegen.pair.write import write_prompt
 from guidegen.study import Study
 from guidegen.tables import write_tsv
@@ -37,33 +38,32 @@ def make_rows(study: Study, collection: str) -> Iterator[dict[str, Any]]:
     """Yield the rows of the prompt table, sorted by case and variant."""
     ct_rows = _read_shards(study, "ct", collection)
     masks = {row["case"]: row for row in _read_shards(study, "mask", collection)}
-    tables = read_tables(study, collection, [row["patient_id"] for row in ct_rows])
+    patients = [row["patient_id"] for row in ct_rows]
+    tables, reports = read_tables(study, collection, patients), read_reports(study, collection, patients)
     for row in sorted(ct_rows, key=lambda r: r["case"]):
         if row["status"] != "ok":
             reason = f"convert: {row['status']}: {row['reason']}"
             yield {"case": row["case"], "variant": 0, "status": "excluded", "reason": reason}
             continue
-        joined = join_row(study, collection, row, masks.get(row["case"]), tables)
+        record = merge_records(study, row["patient_id"], tables, reports.get(row["patient_id"]))
+        joined = join_case(record, row, masks.get(row["case"]), study.collections[collection], study.config.pair)
+        joined.conflicts += [note for table in tables for note in table.notes]
         yield from _word_case(study, row["case"], joined)
 
 
-def join_row(
-    study: Study, collection: str, ct: Mapping[str, str], mask: Mapping[str, str] | None, tables: list[ClinicalTable]
-) -> CaseStatements:
-    """Join one case; the first table that knows the patient speaks, the others fill in what it does not say."""
-    settings = study.config.pair
-    records = [build_record(table, ct["patient_id"], settings.columns) for table in tables]
-    merged = next((record for record in records if record.values), records[0] if records else None)
-    if merged is None:
-        merged = build_record(ClinicalTable("", {}), ct["patient_id"], {})
+def merge_records(
+    study: Study, patient: str, tables: list[ClinicalTable], report: PatientRecord | None
+) -> PatientRecord:
+    """Return a patient's record: the first table that knows the patient speaks, other tables and the report fill in."""
+    records = [build_record(table, patient, study.config.pair.columns) for table in tables]
+    merged = next((record for record in records if record.values), records[0] if records else PatientRecord())
     for record in records:
         for attribute in record.values.keys() - merged.values.keys():
             merged.values[attribute] = record.values[attribute]
         merged.sources = record.sources | merged.sources
-    notes = [note for table in tables for note in table.notes]
-    joined = join_case(merged, ct, mask, study.collections[collection], settings)
-    joined.conflicts += notes
-    return joined
+    if report:
+        merge_report(merged, report)
+    return merged
 
 
 def read_tables(study: Study, collection: str, patients: list[str]) -> list[ClinicalTable]:

@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
         Example: `guidegen prepare --study demo`
         """
         from guidegen.prepare.join import list_inputs
+        from guidegen.prepare.paraphrases import compare_wordings
         from guidegen.prepare.run import prepare_cohort
 
         opened = Study.load(study)
@@ -31,3 +32,5 @@ def register(app: typer.Typer) -> None:
             rows = prepare_cohort(opened)
         counts = Counter(row["split"] or row["status"] for row in rows)
         typer.echo("prepare: " + ", ".join(f"{count} {name}" for name, count in sorted(counts.items())))
+        if compared := compare_wordings(opened):
+            typer.echo(f"text encoder: {compared}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from guidegen.codehash import code_hash
 from guidegen.manifest import Item, Outcome, process_items
+from guidegen.models.text import hash_encoder
 from guidegen.prepare.join import Prompt
 from guidegen.study import Study
 from guidegen.tables import write_tsv
@@ -34,7 +35,7 @@ def write_text_tables(study: Study, prompts: Iterable[Prompt]) -> None:
     texts = {hash_prompt(text): text for text in ["", *(row["prompt"] for row in rows)]}
     digest = hashlib.sha256(repr(rows).encode()).hexdigest()
     keys = hashlib.sha256(repr(sorted(texts)).encode()).hexdigest()
-    settings = study.config.prepare.encoder
+    encoder = study.config.prepare.encoder
 
     def work(item: Item, folder: Path) -> Outcome:
         if item.case == "prompts.tsv":
@@ -45,7 +46,7 @@ def write_text_tables(study: Study, prompts: Iterable[Prompt]) -> None:
 
     items = [
         Item("prompts.tsv", {"rows": digest}),
-        Item("states.safetensors", {"keys": keys, "encoder": settings.model_dump_json()}),
+        Item("states.safetensors", {"keys": keys, "encoder": hash_encoder(encoder)}),
     ]
     shard = study.shard("data", "cohort", "text")
     process_items(shard, items, work, fingerprint=code_hash("prepare.text"), columns=())
