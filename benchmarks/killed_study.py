@@ -29,7 +29,7 @@ def hash_study(root: Path) -> dict[str, str]:
     return {
         str(name): hashlib.sha256(path.read_bytes()).hexdigest()
         for name, path in sorted(kept.items())
-        if name.parts[:2] != ("results", "provenance")
+        if name.parts[:2] != ("results", "provenance") and name.parts != ("results", "report", "run.js")
     }
 
 

@@ -1,4 +1,4 @@
-"""report: one HTML file that opens offline."""
+"""report: a page that opens offline, with the volumes that its viewer shows."""
 
 
 rule report:
@@ -14,6 +14,7 @@ rule report:
         evaluation=expand("results/evaluation/{table}.json", table=EVALUATIONS),
     output:
         "results/report/index.html",
+        "results/report/viewer.tsv",
     log:
         "logs/report/report.log",
     benchmark:

@@ -1,8 +1,10 @@
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
 
+sys.path.append(str(Path(__file__).parent))
 SOURCE = Path(__file__).parents[1] / "evaluate" / "fabricated_results.py"
 spec = importlib.util.spec_from_file_location("fabricated_results", SOURCE)
 assert spec

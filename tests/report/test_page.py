@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -6,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from guidegen.atomic import hash_file
+from guidegen.errors import GuideGenError
+from guidegen.manifest import read_manifest
 from guidegen.report.page import PARTS, output_file, write_report
 from guidegen.study import Study
 
 SECTIONS = (
-    *("summary", "cohort", "quality", "prompts", "training", "synthetic", "adherence", "intensity", "segmentation"),
-    "sources",
+    *("summary", "cohort", "quality", "prompts", "training", "synthetic", "adherence", "fidelity"),
+    *("intensity", "segmentation", "sources"),
 )
 
 
@@ -53,8 +56,7 @@ def test_every_section_is_there_and_in_the_navigation(parsed: PageReader) -> Non
 
 
 def test_nothing_is_loaded_from_outside(page: str, parsed: PageReader) -> None:
-    assert parsed.loaded
-    assert all(address.startswith("data:") for address in parsed.loaded)
+    assert {address for address in parsed.loaded if not address.startswith("data:")} == {"run.js"}
     outside = [link for link in parsed.links if re.match(r"[a-z]+:", link)]
     assert outside
     assert all(link.startswith("https://doi.org/") for link in outside)
@@ -85,11 +87,55 @@ def test_ignored_text_is_said_in_red(page: str) -> None:
     assert "text is ignored" in page
 
 
-def test_page_is_the_same_bytes_again_and_below_ten_megabytes(reported_study: Study) -> None:
-    before = hash_file(output_file(reported_study))
-    path = write_report(reported_study)
-    assert hash_file(path) == before
-    assert path.stat().st_size < 10e6
+def test_numbers_link_to_the_file_they_came_from(page: str) -> None:
+    cells = re.findall(r'<td class="number[^>]*>(.*?)</td>', page)
+    assert len(cells) > 200
+    assert [cell for cell in cells if cell != "–" and not cell.startswith("<a ")] == []
+    assert re.search(r'data/index/tcga_luad\.tsv">12</a>', page)
+
+
+def test_page_and_volumes_are_the_same_bytes_again_and_small(reported_study: Study) -> None:
+    folder = output_file(reported_study).parent
+    before = {path: hash_file(path) for path in folder.rglob("*") if path.is_file()}
+    write_report(reported_study)
+    assert {path: hash_file(path) for path in folder.rglob("*") if path.is_file()} == before
+    assert output_file(reported_study).stat().st_size < 10e6
+    assert sum(path.stat().st_size for path in before) < 25e6
+
+
+def test_times_and_machines_are_beside_the_page_and_not_in_it(results, tmp_path: Path) -> None:
+    study = results.fabricate_results(tmp_path / "study", patients=6, asked=4)
+    page = write_report(study).read_bytes()
+    row = {"phase": "prepare", "job": {}, "start": "2026-01-02T03:04:05Z", "end": "2026-01-02T04:05:07Z", "inputs": {}}
+    row |= {"outputs": {"data/cohort/cohort.tsv": "0"}, "code_commit": "0123456789abcdef-dirty", "guidegen": "9.9.9"}
+    row |= {"host": "<node-7>", "threads": 2, "scheduler_job": "17"}
+    path = study.root / "results" / "provenance" / "run-1" / "prepare.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(row))
+    assert write_report(study).read_bytes() == page
+    told = (output_file(study).parent / "run.js").read_text()
+    for part in ("1 h 01 min 02 s", "2026-01-02 03:04:05", "&lt;node-7&gt; (2 threads, SLURM)", "9.9.9", "run-1"):
+        assert part in told
+    assert "0123456789ab-dirty" in told
+    assert "<node" not in told
+    path.write_text("{")
+    with pytest.raises(GuideGenError, match=r"prepare\.json: not JSON"):
+        write_report(study)
+
+
+def test_without_a_network_the_page_is_written_and_says_how_to_get_the_viewer(
+    results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9")
+    study = results.fabricate_results(tmp_path / "study", patients=6, asked=4)
+    page = write_report(study).read_text()
+    assert "data-open=" not in page
+    assert "run <code>guidegen report --study DIR</code>" in page
+    rows = {row["case"]: row for row in read_manifest(study.root / "results/report/viewer.tsv")}
+    assert rows["niivue"]["status"] == "excluded"
+    assert "127.0.0.1:9" in rows["niivue"]["reason"]
+    assert rows["train-0000"]["status"] == "ok"
 
 
 def test_failed_and_flagged_cases_are_named(page: str) -> None:

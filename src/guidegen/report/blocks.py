@@ -1,10 +1,12 @@
 """What a section of the page is made of; the template knows how to draw each kind."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from guidegen.overlay import Panel, embed_png
-from guidegen.report.charts import format_number
+from guidegen.report.charts import Interval, format_number
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ class CaseCard:
     marks: Sequence[tuple[str, str]] = ()
     """(text, style) of small badges."""
     sources: Sequence[str] = ()
+    script: str = ""
+    """What the viewer loads to open the case, relative to the page; empty where it cannot be opened."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,13 @@ class Legend:
 
     entries: Sequence[tuple[str, str]]
     kind: str = "legend"
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """Where the page puts what tells of one run only (`run.js`)."""
+
+    kind: str = "run"
 
 
 @dataclass
@@ -148,6 +159,18 @@ def interval(figure: dict | None, digits: int = 3, style: str = "") -> Cell:
     if figure["low"] is not None:
         text += f" ({format_number(figure['low'], digits)} to {format_number(figure['high'], digits)})"
     return Cell(text, figure["value"], style or "number")
+
+
+def read_interval(figure: Mapping[str, Any]) -> Interval:
+    """Return a figure of an evaluation file for a chart."""
+    return Interval(figure["value"], figure["low"], figure["high"])
+
+
+def embed_file(path: Path, alt: str) -> Picture:
+    """Return a PNG file for the page, in its own size."""
+    data = path.read_bytes()
+    width, height = (int.from_bytes(data[start : start + 4], "big") for start in (16, 20))
+    return Picture(alt, width, height, embed_png(data), "", "")
 
 
 def show_panel(panel: Panel, title: str) -> Picture:

@@ -1,8 +1,8 @@
-"""The sections that show cases: label maps over CT, prompts, generated pairs."""
+"""The sections that show real cases: label maps over CT, prompts with their sources."""
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,13 +16,17 @@ from guidegen.report.blocks import (
     Part,
     Table,
     count,
+    embed_file,
     number,
     show_panel,
 )
-from guidegen.report.data_parts import MISSING, name_coverage
+from guidegen.report.cohort_part import name_coverage
+from guidegen.report.data_parts import MISSING
+from guidegen.report.shown_cases import choose_real, name_script, spread_over
 from guidegen.report.study_tables import StudyTables, clean_number, read_volume
 
-VIEWS = tuple((plane, SOFT_TISSUE) for plane in PLANES)
+SHOWN_PROMPTS = 6
+"""Prompts whose every statement is shown with its source."""
 
 
 def describe_quality(tables: StudyTables) -> Part:
@@ -34,15 +38,48 @@ def describe_quality(tables: StudyTables) -> Part:
         part.blocks.append(Notice(MISSING))
         return part
     part.blocks.append(_tabulate_quality(tables))
-    flagged = [row for row in shown if row.get("flags")]
-    rows = [[Cell(r["case"]), Cell(r["flags"][:200]), Cell(r["table"], href=r["table"])] for r in flagged]
-    limit = tables.study.config.report.table_rows
-    if rows:
-        note = f"{len(rows) - limit} more are in the tables." if len(rows) > limit else ""
-        part.blocks.append(Table(("Case", "Flags", "Table"), rows[:limit], ("data/mask/",), "Flagged cases", note))
     part.blocks.append(list_colours(tables))
-    part.blocks.append(Gallery(_draw_overlays(tables, shown), CONVENTION, switch=True))
+    part.blocks += _show_flagged(tables)
+    part.blocks.append(Gallery(_draw_overlays(tables), CONVENTION, switch=True))
     return part
+
+
+def _show_flagged(tables: StudyTables) -> list[Table | Gallery]:
+    """Flagged cases, those that their flags excluded first, and the pictures that `mask` drew of the first."""
+    flagged = [row for row in tables.mask if row.get("flags") or row["status"] == "excluded"]
+    flagged.sort(key=lambda row: row["status"] == "ok")
+    if not flagged:
+        return []
+    limit, wanted = tables.study.config.report.table_rows, tables.study.config.report.overlay_cases
+    rows = [
+        [
+            *(Cell(row["case"]), Cell(row["status"], style=f"badge {'warn' if row['status'] == 'ok' else 'bad'}")),
+            *(Cell((row.get("flags") or row["reason"])[:200]), Cell(row["table"], href=row["table"])),
+        ]
+        for row in flagged[:limit]
+    ]
+    note = f"{len(flagged) - limit} more are in the tables." if len(flagged) > limit else ""
+    table = Table(("Case", "Status", "Flags", "Table"), rows, ("data/mask/",), "Flagged cases", note)
+    drawn = [row for row in flagged if row.get("picture_path")]
+    cards = [
+        CaseCard(
+            row["case"],
+            [
+                (
+                    "as the gates saw it",
+                    [embed_file(tables.study.root / row["picture_path"], f"flagged: {row['flags']}")],
+                )
+            ],
+            marks=[(row["flags"][:120], "bad")],
+            sources=(row["picture_path"], row["table"]),
+        )
+        for row in drawn[:wanted]
+    ]
+    return (
+        [table, Gallery(cards, "What was flagged, cut through the structure that the first flag names.")]
+        if cards
+        else [table]
+    )
 
 
 def list_colours(tables: StudyTables) -> Legend:
@@ -82,13 +119,11 @@ def _tabulate_quality(tables: StudyTables) -> Table:
     return Table(columns, rows, ("data/ct/", "data/mask/"), "Conversion and masks")
 
 
-def _draw_overlays(tables: StudyTables, shown: Sequence[dict[str, str]]) -> list[CaseCard]:
-    study, wanted = tables.study, tables.study.config.report.overlay_cases
-    files = {row["case"]: row for row in tables.ct}
-    having = [row for row in shown if files.get(row["case"], {}).get("path")]
+def _draw_overlays(tables: StudyTables) -> list[CaseCard]:
+    study = tables.study
     cards = []
-    for row in spread_over(having, "collection", wanted):
-        ct, spacing = read_volume(study.root / files[row["case"]]["path"])
+    for row in choose_real(tables):
+        ct, spacing = read_volume(study.root / row["ct_path"])
         labels, _ = read_volume(study.root / row["path"])
         windows = [SOFT_TISSUE, LUNG] if (labels == study.labels.ids["lung"]).any() else [SOFT_TISSUE]
         views = [(plane, window) for window in windows for plane in PLANES]
@@ -99,23 +134,13 @@ def _draw_overlays(tables: StudyTables, shown: Sequence[dict[str, str]]) -> list
             words = [row.get("tumour_side", ""), row.get("tumour_site", ""), f"{size:.0f} mm" if size else ""]
             marks.append((" ".join(filter(None, ["tumour:", *words])), "tumour"))
         marks += [(row["flags"], "bad")] if row.get("flags") else []
-        sources = (files[row["case"]]["path"], row["path"], row["table"])
         rows = [
             (str(window), [show_panel(panel, row["case"]) for panel in panels if panel.window == window.name])
             for window in windows
         ]
-        cards.append(CaseCard(row["case"], rows, "", marks, sources))
+        sources = (row["ct_path"], row["path"], row["table"])
+        cards.append(CaseCard(row["case"], rows, "", marks, sources, name_script(tables, row["case"])))
     return cards
-
-
-def spread_over(rows: Sequence[dict[str, str]], column: str, wanted: int) -> list[dict[str, str]]:
-    """Choose rows in turn from each value of a column."""
-    groups: dict[str, list[dict[str, str]]] = {}
-    for row in rows:
-        groups.setdefault(row[column], []).append(row)
-    rounds = max((len(group) for group in groups.values()), default=0)
-    dealt = [group[k] for k in range(rounds) for group in groups.values() if k < len(group)]
-    return dealt[:wanted]
 
 
 def describe_prompts(tables: StudyTables) -> Part:
@@ -149,6 +174,7 @@ def describe_prompts(tables: StudyTables) -> Part:
         for row in spread_over(canonical, "collection", 12)
     ]
     part.blocks.append(Table(("Case", "Prompt", "File"), examples, source, "Examples"))
+    part.blocks.append(_trace_statements(spread_over(canonical, "collection", SHOWN_PROMPTS)))
     conflicts = [
         [Cell(row["case"]), Cell(str(text)[:200]), Cell(f"data/text/{row['collection']}.tsv")]
         for row in canonical
@@ -161,79 +187,21 @@ def describe_prompts(tables: StudyTables) -> Part:
     return part
 
 
+def _trace_statements(rows: Sequence[dict[str, str]]) -> Table:
+    """Each statement of the given prompts beside the cell, header or measurement that it was read from."""
+    cells = []
+    for row in rows:
+        said, table = json.loads(row["statements"]), f"data/text/{row['collection']}.tsv"
+        for name, source in json.loads(row["sources"] or "{}").items():
+            for entry in source if isinstance(source, list) else [source]:
+                place = ", ".join(filter(None, [entry["name"], entry.get("field", ""), entry.get("row", "")]))
+                value = "absent" if name.startswith("absent.") else str(said.get(name, ""))
+                kind = (Cell(name.replace("_", " ").replace(".", ": ")), Cell(value), Cell(entry["kind"]), Cell(place))
+                cells.append([Cell(row["case"]), *kind, Cell(entry.get("value", "")), Cell(table, href=table)])
+    columns = ("Case", "Statement", "Says", "Kind", "Read from", "What stood there", "File")
+    title = f"Every statement of the first {len(rows)} of these prompts, and its source"
+    return Table(columns, cells, ("data/text/",), title)
+
+
 def _join(kinds: Counter[str] | None) -> str:
     return ", ".join(f"{name} ({n})" for name, n in (kinds or Counter()).most_common(3)) or "–"
-
-
-def describe_synthetic(tables: StudyTables) -> Part:
-    """Sets, gates with rejection rates, and a gallery."""
-    part = Part("synthetic", "Synthetic sets", "Prompt, generated label map and generated CT of the same case.")
-    names = [path.split("/")[2] for path in tables.find("results/synthetic/*/prompts.tsv")]
-    if not names:
-        part.blocks.append(Notice(MISSING))
-        return part
-    made = {n: [r for t in tables.find(f"results/synthetic/{n}/s*.tsv") for r in tables.read(t)] for n in names}
-    rows = []
-    for name, cases in made.items():
-        asked = len(tables.read(f"results/synthetic/{name}/prompts.tsv"))
-        attempts = [int(row["attempts"] or 1) for row in cases if row["status"] != "failed"]
-        finished = sum(row["status"] == "ok" for row in cases)
-        states = (sum(row["status"] == state for row in cases) for state in ("excluded", "failed"))
-        mean = sum(attempts) / len(attempts) if attempts else None
-        source = f"results/synthetic/{name}/prompts.tsv"
-        rows.append(
-            [Cell(name), count(asked), count(finished), *map(count, states), number(mean), Cell(source, href=source)]
-        )
-    columns = ("Set", "Prompts", "Made", "Rejected for good", "Failed", "Attempts per case", "File")
-    part.blocks.append(Table(columns, rows, ("results/synthetic/",), "Sets"))
-    part.blocks.append(_tabulate_gates(made))
-    part.blocks.append(list_colours(tables))
-    for name, cases in made.items():
-        cards = _draw_gallery(tables, name, cases)
-        part.blocks.append(Gallery(cards, f"Set “{name}”. {CONVENTION}", switch=True, overlay=False))
-    return part
-
-
-def _tabulate_gates(made: Mapping[str, Sequence[Mapping[str, str]]]) -> Table:
-    rows = []
-    for name, cases in made.items():
-        outcomes: dict[str, Counter[bool | None]] = {}
-        for row in cases:
-            for gate, passed in json.loads(row["gates"] or "{}").items():
-                outcomes.setdefault(gate, Counter())[passed] += 1
-        for gate, seen in outcomes.items():
-            checked = seen[True] + seen[False]
-            share = 100 * seen[True] / checked if checked else None
-            cells = (count(seen[True]), count(seen[False]), count(seen[None]), number(share))
-            rows.append([Cell(name), Cell(gate.replace("_", " ")), *cells])
-    columns = ("Set", "Gate", "Passed", "Failed", "Not applicable", "% passed")
-    return Table(columns, rows, ("results/synthetic/*/s*.tsv",), "Gates, last attempt of each case")
-
-
-def _draw_gallery(tables: StudyTables, name: str, cases: Sequence[dict[str, str]]) -> list[CaseCard]:
-    study = tables.study
-    prompts = {row["case"]: row for row in tables.read(f"results/synthetic/{name}/prompts.tsv")}
-    cards = []
-    good = [row for row in cases if row["status"] == "ok"]
-    for row in spread_over(
-        [r | {"shard": prompts[r["case"]]["shard"]} for r in good], "shard", study.config.report.gallery_cases
-    ):
-        ct, fine = read_volume(study.root / row["path"])
-        labels, coarse = read_volume(study.root / row["labels_path"])
-        height = study.config.report.picture_height
-        maps = draw_panels(None, labels, coarse, study.labels, VIEWS, height)
-        repeated = labels
-        for axis in range(3):
-            repeated = repeated.repeat(ct.shape[axis] // labels.shape[axis], axis)
-        volumes = draw_panels(ct, repeated, fine, study.labels, VIEWS, height)
-        gates = json.loads(row["gates"] or "{}")
-        failed = [gate.replace("_", " ") for gate, passed in gates.items() if passed is False]
-        marks = [(f"failed gate: {gate}", "bad") for gate in failed] or [("gates passed", "good")]
-        sources = (row["path"], row["labels_path"])
-        prompt = prompts[row["case"]]["prompt"]
-        rows = [
-            (title, [show_panel(panel, row["case"]) for panel in panels])
-            for title, panels in (("label map", maps), (f"CT, {SOFT_TISSUE}", volumes))
-        ]
-        cards.append(CaseCard(row["case"], rows, prompt, marks, sources))
-    return cards

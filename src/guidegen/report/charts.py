@@ -156,6 +156,60 @@ def draw_bars(counts: Mapping[str, Mapping[str, float]], names: Sequence[str]) -
     return "".join([*parts, "</svg>"])
 
 
+@dataclass(frozen=True)
+class SpanGroup:
+    """Spans of one group on a vertical axis; `colour` is the number of its series."""
+
+    name: str
+    colour: int
+    spans: Sequence[tuple[float, float]]
+
+
+def draw_spans(groups: Sequence[SpanGroup], bands: Mapping[str, tuple[float, float]], label: str) -> str:
+    """Draw one vertical line per span, group beside group, over named horizontal bands; the axis points down.
+
+    Args:
+        groups: from left to right; spans of a group are sorted by their beginning.
+        bands: name → (beginning, end) on the axis.
+        label: what the chart shows, for readers who do not see it.
+    """
+    ends = [end for group in groups for span in group.spans for end in span]
+    if not ends:
+        return ""
+    left, top, width, height, foot = 104, 8, 780, 400, 96
+    axis = Axis(
+        min(*ends, *(low for low, _ in bands.values())),
+        max(*ends, *(high for _, high in bands.values())),
+        top,
+        height - foot,
+    )
+    parts = [_open_svg(width, height, label)]
+    for name, (low, high) in bands.items():
+        a, b = axis.place(low), axis.place(high)
+        parts.append(f'<line class="grid" x1="{left}" x2="{width}" y1="{a}" y2="{a}"/>')
+        parts.append(f'<line class="grid" x1="{left}" x2="{width}" y1="{b}" y2="{b}"/>')
+        parts.append(
+            f'<text class="label" x="{left - 8}" y="{(a + b) / 2 + 4:.2f}" text-anchor="end">{escape(name)}</text>'
+        )
+    column = (width - left) / len(groups)
+    for number, group in enumerate(groups):
+        start = left + column * number
+        step = 0.8 * column / max(len(group.spans), 1)
+        thick = min(max(0.7 * step, 0.4), 9)
+        for place, (low, high) in enumerate(sorted(group.spans)):
+            x = start + 0.1 * column + (place + 0.5) * step
+            style = f"stroke:var(--s{group.colour % SERIES_COLOURS});stroke-width:{thick:.2f}"
+            parts.append(
+                f'<line style="{style}" x1="{x:.2f}" x2="{x:.2f}" y1="{axis.place(low)}" y2="{axis.place(high)}"/>'
+            )
+        x, y = start + column / 2, height - foot + 14
+        text = f"{escape(group.name)} ({len(group.spans)})"
+        parts.append(
+            f'<text class="label" text-anchor="end" transform="translate({x:.2f} {y}) rotate(-38)">{text}</text>'
+        )
+    return "".join([*parts, "</svg>"])
+
+
 def _open_svg(width: float, height: float, label: str) -> str:
     return f'<svg viewBox="0 0 {width} {height:g}" role="img" aria-label="{escape(label)}">'
 

@@ -1,9 +1,11 @@
-"""The sections about results: training, adherence, intensity, segmentation."""
+"""The sections about what the models learned: training, and whether prompts control the output."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-from guidegen.overlay import embed_png
+import numpy as np
+
 from guidegen.report.blocks import (
     CaseCard,
     Cell,
@@ -12,12 +14,13 @@ from guidegen.report.blocks import (
     Gallery,
     Notice,
     Part,
-    Picture,
     Table,
     count,
+    embed_file,
     interval,
+    read_interval,
 )
-from guidegen.report.charts import Interval, draw_intervals, draw_lines, format_number
+from guidegen.report.charts import draw_intervals, draw_lines, format_number
 from guidegen.report.data_parts import MISSING
 from guidegen.report.study_tables import StudyTables, read_curves
 
@@ -27,6 +30,8 @@ STAGES = {
     "latent_generator": "III · latent generator (prompt + label map → latent)",
 }
 MAIN_CURVES = ("loss", "held_out")
+SHOWN_SAMPLES = 3
+"""Pictures from on the way to the end of a training."""
 VERDICTS = {
     "followed": ("followed", "good"),
     "not shown": ("not shown", "warn"),
@@ -73,16 +78,21 @@ def _list_terms(names: Iterable[str]) -> list[str]:
 
 
 def _show_samples(tables: StudyTables) -> list[Gallery]:
+    """Samples of each stage at the end of its training, and a few from on the way."""
     cards = []
     for stage, title in STAGES.items():
-        source = f"results/models/{stage}/samples.png"
-        path = tables.study.root / source
-        if path.is_file():
-            data = path.read_bytes()
-            width, height = (int.from_bytes(data[k : k + 4], "big") for k in (16, 20))
-            picture = Picture(f"samples of {stage}", width, height, embed_png(data), "", "")
-            cards.append(CaseCard(title, [("samples at the end of training", [picture])], sources=(source,)))
-    return [Gallery(cards)] if cards else []
+        last = f"results/models/{stage}/samples.png"
+        if not (tables.study.root / last).is_file():
+            continue
+        earlier = tables.find(f"results/models/{stage}/samples-*.png")
+        chosen = [earlier[round(k)] for k in np.linspace(0, len(earlier) - 1, min(len(earlier), SHOWN_SAMPLES))]
+        steps = [(f"after {int(Path(name).stem.split('-')[1])} steps", name) for name in chosen]
+        rows = [
+            (text, [embed_file(tables.study.root / name, f"samples of {stage} {text}")])
+            for text, name in [*steps, ("at the end of training", last)]
+        ]
+        cards.append(CaseCard(title, rows, sources=(*chosen, last)))
+    return [Gallery(cards, "Samples over the time of training.")] if cards else []
 
 
 def describe_adherence(tables: StudyTables) -> Part:
@@ -99,10 +109,8 @@ def describe_adherence(tables: StudyTables) -> Part:
         part.blocks.append(Notice(MISSING))
         return part
     attributes: dict[str, dict[str, Any]] = measured["attributes"]
-    ignored = [name for name, entry in attributes.items() if entry["verdict"] == "ignored"]
-    if ignored:
-        text = f"The text is ignored for: {', '.join(ignored)}. Shuffled prompts do as well as the true ones."
-        part.blocks.append(Notice(text, "alarm"))
+    if measured.get("alarm"):
+        part.blocks.append(Notice(measured["alarm"], "alarm"))
     if not measured["numeric_conditions_empty"]:
         part.blocks.append(Notice("Numeric conditions were given, so not only the text could act.", "alarm"))
     if measured["redrawn"]:
@@ -110,7 +118,7 @@ def describe_adherence(tables: StudyTables) -> Part:
         part.blocks.append(Notice(text, "warning"))
     names = ("true prompts", "shuffled prompts", "real held-out cases")
     chosen = {
-        name: [_read_interval(entry[key]) for key in ("true", "control")] + [_read_interval(entry["real"]["true"])]
+        name: [read_interval(entry[key]) for key in ("true", "control")] + [read_interval(entry["real"]["true"])]
         for name, entry in attributes.items()
     }
     label = "share of cases that fit the request (tumour size: rank correlation)"
@@ -135,98 +143,17 @@ def describe_adherence(tables: StudyTables) -> Part:
     columns = ("Attribute", "Requests", "True", "Shuffled", "Difference", "Verdict", "Real cases", "p", "Measure")
     note = "In brackets: 95 % intervals from the patient bootstrap; p from permutations of the requests."
     part.blocks.append(Table(columns, rows, (source,), "Requested against measured", note))
+    if "sex_classifier" in measured:
+        part.blocks.append(_check_instruments(measured, source))
     return part
 
 
-def _read_interval(figure: Mapping[str, Any]) -> Interval:
-    return Interval(figure["value"], figure["low"], figure["high"])
-
-
-def describe_intensity(tables: StudyTables) -> Part:
-    """HU per organ, generated against real."""
-    lead = "Median HU per organ, averaged over cases. The floor is what real training and real test cases differ by."
-    part = Part("intensity", "HU per organ", lead)
-    source = "results/evaluation/intensity.json"
-    measured = tables.read_json(source)
-    if not measured:
-        part.blocks.append(Notice(MISSING))
-        return part
-    compared = list(measured["mean_absolute"])
-    shown = {
-        organ.replace("_", " "): [_read_interval(row[name]) for name in compared]
-        for organ, row in measured["differences"].items()
-        if any(row.get(name, {}).get("value") is not None for name in compared)
-    }
-    names = ["real train (floor)" if name == "floor" else f"set “{name}”" for name in compared]
-    label = "difference of the median HU to real test cases"
-    part.blocks.append(Chart(draw_intervals(shown, names, label), names, (source,)))
-    total = [interval(measured["mean_absolute"][name]) for name in compared]
+def _check_instruments(measured: Mapping[str, Any], source: str) -> Table:
+    """How far two of the readings can be trusted."""
+    sex, size = measured["sex_classifier"], measured["size_in_mm"]
+    guess = f"guessing the larger class is right in {format_number(sex['largest_class'])}"
     rows = [
-        [Cell(organ.replace("_", " ")), *(interval(row.get(name)) for name in compared)]
-        for organ, row in measured["differences"].items()
+        [Cell("sex, read from real held-out cases: share right"), interval(sex["accuracy"]), Cell(guess)],
+        [Cell("tumour size: mean error, mm"), interval(size["error"]), Cell(size["reason"])],
     ]
-    rows.append([Cell("mean of absolute values", "\uffff", "total"), *total])
-    part.blocks.append(Table(("Organ", *names), rows, (source,), "Difference to real test cases, HU"))
-    groups = list(next(iter(measured["organs"].values())))
-    rows = [
-        [Cell(organ.replace("_", " ")), *(interval(row[name]) for name in groups)]
-        for organ, row in measured["organs"].items()
-    ]
-    part.blocks.append(Table(("Organ", *groups), rows, (source,), "Median HU, averaged over cases"))
-    return part
-
-
-def describe_segmentation(tables: StudyTables) -> Part:
-    """Segmenters by arm on the same real test patients."""
-    lead = (
-        "Segmenters trained on real, on synthetic and on both, judged on the same real test patients. A missed "
-        "structure scores Dice 0 and the longest possible distance; what is absent in both is left out, as n says."
-    )
-    part = Part("segmentation", "Segmentation", lead)
-    source = "results/evaluation/segmentation.json"
-    measured = tables.read_json(source)
-    if not measured:
-        part.blocks.append(Notice(MISSING))
-        return part
-    arms = measured["arms_order"]
-    dice = measured["arms"]["dice"]
-    part.blocks += [Notice(f"Arm “{arm}” has no scores: {why}.") for arm, why in measured.get("left_out", {}).items()]
-    if not arms:
-        return part
-    shown = {
-        organ.replace("_", " "): [_read_interval(dice[arm][organ]) for arm in arms]
-        for organ in dice[arms[0]]
-        if any(dice[arm][organ]["value"] is not None for arm in arms)
-    }
-    part.blocks.append(Chart(draw_intervals(shown, arms, "Dice", 0.0, 1.0), arms, (source,)))
-    part.blocks.append(_tabulate_arms(measured, arms, source))
-    pairs = list(measured["differences"]["dice"])
-    rows = [
-        [Cell(organ.replace("_", " ")), *(interval(measured["differences"]["dice"][pair][organ]) for pair in pairs)]
-        for organ in dice[arms[0]]
-    ]
-    if pairs:
-        part.blocks.append(Table(("Structure", *pairs), rows, (source,), "Dice, paired difference between arms"))
-    charts = []
-    for arm in arms:
-        path = f"results/segmentation/{arm}/curves.csv"
-        curves = read_curves(tables.study.root / path)
-        if curves:
-            charts.append(Chart(draw_lines(curves, "step", "loss"), list(curves), (path,), f"Training, arm “{arm}”"))
-    part.blocks.append(Charts(charts))
-    return part
-
-
-def _tabulate_arms(measured: Mapping[str, Any], arms: Sequence[str], source: str) -> Table:
-    titles = {"dice": "Dice", "hd95": "HD95, mm", "surface_dice": "surface Dice"}
-    rows = [
-        [
-            Cell(organ.replace("_", " ")),
-            count(measured["arms"]["dice"][arms[0]][organ]["n"]),
-            *(interval(measured["arms"][metric][arm][organ]) for metric in titles for arm in arms),
-        ]
-        for organ in measured["arms"]["dice"][arms[0]]
-    ]
-    columns = ("Structure", "n", *(f"{title}, {arm}" for title in titles.values() for arm in arms))
-    note = f"{measured['patients']} test patients; surface Dice at {measured['surface_tolerance_mm']:g} mm."
-    return Table(columns, rows, (source,), "All metrics", note)
+    return Table(("Reading", "Figure", ""), rows, (source,), "What the readings are worth")

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ class StudyTables:
     """The tables of a study, read once; every path is relative to the study."""
 
     study: Study
+    viewer: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Rows of the viewer's manifest by case, once it is written."""
 
     def read(self, name: str) -> list[dict[str, str]]:
         """Rows of a table, none where it was not made."""

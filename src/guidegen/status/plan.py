@@ -6,7 +6,7 @@ from pathlib import Path
 from guidegen.stages import STAGES
 from guidegen.study import Study
 
-EVALUATIONS = ("training", "segmentation", "adherence", "intensity")
+EVALUATIONS = ("training", "segmentation", "adherence", "intensity", "fidelity", "memorisation")
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def plan_jobs(study: Study) -> dict[str, list[PlannedJob]]:
         "synthesize": [*prompts, *synthetic],
         "segment": [
             PlannedJob(arm, f"logs/segment/{arm}.log", (f"results/segmentation/{arm}.tsv",))
-            for arm in config.segment.arms
+            for arm in config.segment.list_runs()
         ],
         "evaluate": single("evaluate", *(f"results/evaluation/{name}.json" for name in EVALUATIONS)),
-        "report": single("report", "results/report/index.html"),
+        "report": single("report", "results/report/index.html", "results/report/viewer.tsv"),
     }

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -194,7 +195,8 @@ def _train(
         save: writes the weights of the trained network into a folder.
     """
     with stop_at_once(name, progress=False):
-        trained = run_training(_plan_run(study, name, settings, draw), stage)
+        run = _plan_run(study, name, settings, draw)
+        trained = run_training(run, stage)
     if trained is None:
         return
 
@@ -204,6 +206,8 @@ def _train(
         write_curves(folder, trained.curves, settings.steps, losses)
         write_held_out(folder, stage, losses)
         draw(trained.model, folder / "samples.png")
+        for picture in run.state.glob("samples-*.png"):
+            shutil.copyfile(picture, folder / picture.name)
 
     with stop_at_once(name, trained.progress):
         write_results(study, name, fill)

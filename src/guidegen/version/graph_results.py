@@ -126,7 +126,8 @@ def _add_arm(study: Study, graph: StudyGraph, arm: str) -> None:
     manifest = f"results/segmentation/{arm}.tsv"
     rows = read_rows(study.root / manifest, (*BASE_COLUMNS, "role"))
     files = {row["case"]: name_files(row) for row in rows if row["role"] == "model"}
-    settings = study.config.segment.arms.get(arm)
+    run = study.config.segment.list_runs().get(arm)
+    settings = study.config.segment.arms[run.arm] if run else None
     both = ("ct", "labels")
     arrays = graph.find("arrays")
     origins = [node.key for node in _find_nodes(arrays, "val", both)]
@@ -162,6 +163,8 @@ def _add_evaluation(study: Study, graph: StudyGraph) -> None:
         "segmentation": [*(node.key for node in predictions), *(f"{ARRAYS}#{case}" for case in sorted(scored))],
         "adherence": [*asked, *labelled, *prompts],
         "intensity": [*(node.key for node in synthetic), *labelled],
+        "fidelity": [*(node.key for node in synthetic), *labelled],
+        "memorisation": [*(node.key for node in synthetic), *labelled],
     }
     for part, keys in origins.items():
         name = f"results/evaluation/{part}.json"
@@ -170,7 +173,25 @@ def _add_evaluation(study: Study, graph: StudyGraph) -> None:
 
 
 def _add_report(study: Study, graph: StudyGraph) -> None:
+    _add_viewer(study, graph)
     name = "results/report/index.html"
     if (study.root / name).is_file():
         shown = [node.key for node in (*graph.find("evaluation"), *graph.find("table"))]
         graph.add(Node(name, "report", (name,)), shown)
+
+
+def _add_viewer(study: Study, graph: StudyGraph) -> None:
+    """Volumes that the report's viewer opens, each made from a CT and its label map; and the viewer itself."""
+    manifest = "results/report/viewer.tsv"
+    made: dict[str, list[Node]] = {}
+    for node in (*graph.find("CT"), *graph.find("label map"), *graph.find("synthetic case")):
+        made.setdefault(node.key.partition("#")[2], []).append(node)
+    keys = []
+    for row in read_rows(study.root / manifest):
+        origins = made.get(row["case"], [])
+        owner = origins[0].patient if origins else ""
+        keys.append(f"{manifest}#{row['case']}")
+        kind = "volume in the report" if origins else "viewer of the report"
+        graph.add(Node(keys[-1], kind, name_files(row), owner), [node.key for node in origins])
+    if keys:
+        add_table(graph, manifest, keys)

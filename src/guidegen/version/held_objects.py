@@ -15,7 +15,7 @@ from guidegen.version.remote import DIRECTORY_OBJECT, copy_objects, find_missing
 from guidegen.version.repository import Repository
 
 POINTER_LINE = re.compile(rf"(?P<pointer>[^\0]+)\0.*?(?P<oid>{DIRECTORY_OBJECT})$")
-MIXED = re.compile(r"data/cohort/text/|results/models/[a-z_]+/(samples\.png|held_out\.json)$")
+MIXED = re.compile(r"data/cohort/text/|results/models/[a-z_]+/(samples(-\d+)?\.png|held_out\.json)$")
 """Files that hold rows or pictures of many patients; with clinical tables, those of runs that know the patient go."""
 
 
@@ -66,7 +66,10 @@ def find_held_objects(repository: Repository, owners: Sequence[str], cache: Any,
 def _is_held(path: str, owners: Collection[str], made: Collection[str]) -> bool:
     clinical = any(path.startswith(f"data/raw/{split_owner(owner)[0]}/clinical/") for owner in owners)
     parts = path.split("/")
-    synthetic = path.startswith("results/synthetic/") and f"{parts[2]}/{parts[-1].split('.')[0]}" in made
+    name = parts[-1].split(".")[0]
+    synthetic = path.startswith("results/synthetic/") and f"{parts[2]}/{name}" in made
+    # the report names no set, but its cases are named after theirs
+    synthetic |= path.startswith("results/report/viewer/") and f"{name.rpartition('-')[0]}/{name}" in made
     return clinical or synthetic or bool(MIXED.match(path)) or is_of_patient(path, owners)
 
 

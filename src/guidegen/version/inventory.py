@@ -13,6 +13,8 @@ from guidegen.tables import read_tsv
 
 ROOTS = ("data", "results")
 PROVENANCE = Path("results", "provenance")
+RUN_FACTS = Path("results", "report", "run.js")
+"""Times and machines, as the page shows them; like the job records no part of what a run consists of."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class BulkFolder:
 
 @dataclass
 class Inventory:
-    """Everything below `data/` and `results/`, except the job records."""
+    """Everything below `data/` and `results/`, except the job records and what the page shows of them."""
 
     bulk: list[BulkFolder] = field(default_factory=list)
     tables: list[Path] = field(default_factory=list)
@@ -70,7 +72,7 @@ def take_inventory(root: Path) -> Inventory:
                     found.pointers.append(path)
                 elif is_manifest(path):
                     found.bulk.append(BulkFolder(path, path.with_suffix("")))
-                elif name != ".gitignore" and not name.startswith(".tmp-"):
+                elif name != ".gitignore" and not name.startswith(".tmp-") and path != root / RUN_FACTS:
                     found.tables.append(path)
             owned = {entry.folder.name for entry in found.bulk if entry.folder.parent == here}
             owned |= {path.stem for path in found.pointers if path.parent == here}

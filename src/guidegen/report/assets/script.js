@@ -6,9 +6,9 @@ const readKey = (cell) => {
 };
 const compareKeys = (a, b) =>
   a === null ? 1 : b === null ? -1 : typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b));
-for (const button of document.querySelectorAll("th button")) {
-  button.addEventListener("click", () => {
-    const head = button.closest("th");
+document.addEventListener("click", (event) => {
+  const head = event.target.closest?.("th button")?.closest("th");
+  if (head) {
     const body = head.closest("table").tBodies[0];
     const column = [...head.parentNode.children].indexOf(head);
     const up = head.getAttribute("aria-sort") !== "ascending";
@@ -21,8 +21,8 @@ for (const button of document.querySelectorAll("th button")) {
       return x === null || y === null ? compareKeys(x, y) : (up ? 1 : -1) * compareKeys(x, y);
     });
     body.append(...rows, ...totals);
-  });
-}
+  }
+});
 for (const box of document.querySelectorAll("[data-layers]")) {
   box.addEventListener("change", () => box.closest(".gallery").classList.toggle("bare", !box.checked));
 }
