@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from guidegen.models.model_files import Binding, load_weights, read_description, save_model
 from guidegen.models.settings import ContrastAutoencoderSettings
+from guidegen.models.slabs import SlabAutoencoder, choose_parts
 
 KIND = "contrast_autoencoder"
 WHOLE = {"num_splits": 1, "dim_split": 0, "print_info": False, "save_mem": False}
@@ -62,10 +63,15 @@ class LabelPyramid(nn.Module):
     def forward(self, labels: Tensor) -> list[Tensor]:
         """Return (B, channels, …) per level for class ids `labels` (B, X, Y, Z) at half the CT's resolution."""
         middle = self.embed(labels).movedim(-1, 1)
-        pyramid = [functional.interpolate(middle, scale_factor=2.0, mode="nearest"), middle]
-        while len(pyramid) < self.levels:
-            pyramid.append(functional.avg_pool3d(pyramid[-1], 2))
-        return pyramid
+        return [self.fit_level(middle, level) for level in range(self.levels)]
+
+    def fit_level(self, embedded: Tensor, level: int) -> Tensor:
+        """Repeat or average embedded labels (B, channels, …) of the label grid to the grid of a level."""
+        if level == 0:
+            return functional.interpolate(embedded, scale_factor=2.0, mode="nearest")
+        for _ in range(level - 1):
+            embedded = functional.avg_pool3d(embedded, 2)
+        return embedded
 
 
 class ContrastAutoencoder(nn.Module):
@@ -109,16 +115,20 @@ class ContrastAutoencoder(nn.Module):
         widths = [inputs] + [width] * self.settings.blocks
         return nn.Sequential(*(ResidualBlock(a, b, groups) for a, b in pairwise(widths)))
 
-    def build_pyramid(self, labels: Tensor | None, shape: tuple[int, ...]) -> list[Tensor]:
-        """Return the label pyramid; the null label where `labels` is None or the switch is off.
+    def choose_labels(self, labels: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+        """Return class ids (B, X, Y, Z), int64; the null label where `labels` is None or the switch is off.
 
         Args:
             labels: class ids (B, X, Y, Z), `len(classes)` is the null label; half the CT's resolution.
             shape: (B, X, Y, Z) of the label grid.
         """
         if labels is None or not self.settings.label_pyramid:
-            labels = torch.full(shape, len(self.binding.classes), device=self.latent_mean.device)
-        return self.pyramid(labels.long())
+            labels = torch.full(shape, len(self.binding.classes), device=None if labels is None else labels.device)
+        return labels.long()
+
+    def build_pyramid(self, labels: Tensor | None, shape: tuple[int, ...]) -> list[Tensor]:
+        """Return the label pyramid; see `choose_labels` for the arguments."""
+        return self.pyramid(self.choose_labels(labels, shape).to(self.latent_mean.device))
 
     def encode_moments(self, ct: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance (B, L, X/4, Y/4, Z/4) of CT (B, 1, X, Y, Z) scaled to [−1, 1]."""
@@ -129,7 +139,11 @@ class ContrastAutoencoder(nn.Module):
             hidden = block(torch.cat([hidden, pyramid[level]], 1))
             if level < len(self.shrink):
                 hidden = self.shrink[level](hidden)
-        mean, log_variance = self.to_moments(functional.silu(self.norm_latent(hidden))).float().chunk(2, 1)
+        return self.split_moments(self.to_moments(functional.silu(self.norm_latent(hidden))))
+
+    def split_moments(self, moments: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance (B, L, …) of the encoder's output (B, 2 L, …)."""
+        mean, log_variance = moments.float().chunk(2, 1)
         return mean, log_variance.clamp(-20, 10)
 
     def decode_scaled(self, latents: Tensor, labels: Tensor | None) -> Tensor:
@@ -154,26 +168,41 @@ class ContrastAutoencoder(nn.Module):
 
     @torch.inference_mode()
     def encode(self, ct: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-        """Return the latent means, float32 (B, L, n/2, n/2, n/2).
+        """Return the latent means, float32 (B, L, n/2, n/2, n/2); in parts where settings or free memory ask for it.
 
         Args:
             ct: HU, (B, 2n, 2n, 2n).
             labels: class ids (B, n, n, n), or None for the null label.
         """
-        volume = self.scale_hu(self._receive(ct, np.float32)).unsqueeze(1)
-        mean, _ = self.encode_moments(volume, None if labels is None else self._receive(labels, np.int64))
-        return mean.cpu().numpy()
+        volume = self.scale_hu(torch.from_numpy(np.array(ct, np.float32))).unsqueeze(1)
+        ids = self._receive_labels(labels, (len(volume), *(side // 2 for side in volume.shape[2:])))
+        parts = self._choose_parts(volume.numel(), self.settings.channels[0])
+        if parts > 1:
+            return SlabAutoencoder(self, parts).encode_moments(volume, ids)[0].numpy()
+        device = self.latent_mean.device
+        return self.encode_moments(volume.to(device), ids.to(device))[0].cpu().numpy()
 
     @torch.inference_mode()
     def decode(self, latents: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-        """Return HU, float32 (B, 2n, 2n, 2n), clipped to the settings' range; see `encode` for the arguments."""
-        volume = self.decode_scaled(
-            self._receive(latents, np.float32), None if labels is None else self._receive(labels, np.int64)
-        )
+        """Return HU, float32 (B, 2n, 2n, 2n), clipped to the settings' range; see `encode` for the rest."""
+        z = torch.from_numpy(np.array(latents, np.float32))
+        ids = self._receive_labels(labels, (len(z), *(2 * side for side in z.shape[2:])))
+        parts = self._choose_parts(8 * ids.numel(), self.settings.channels[1])
+        if parts > 1:
+            volume = SlabAutoencoder(self, parts).decode_scaled(z, ids)
+        else:
+            device = self.latent_mean.device
+            volume = self.decode_scaled(z.to(device), ids.to(device))
         return self.unscale_hu(volume.clamp(-1, 1))[:, 0].cpu().numpy()
 
-    def _receive(self, array: np.ndarray, kind: type) -> Tensor:
-        return torch.from_numpy(np.array(array, kind)).to(self.latent_mean.device)
+    def _receive_labels(self, labels: np.ndarray | None, shape: tuple[int, ...]) -> Tensor:
+        return self.choose_labels(None if labels is None else torch.from_numpy(np.array(labels, np.int64)), shape)
+
+    def _choose_parts(self, voxels: int, width: int) -> int:
+        """Return the number of slabs for `voxels` CT voxels that meet up to `width` channels beside the labels'."""
+        if self.settings.parts is not None:
+            return self.settings.parts
+        return choose_parts(voxels, width + self.settings.label_channels, self.latent_mean.device)
 
     def save(self, folder: Path, **facts: object) -> None:
         """Write model.safetensors and model.json."""
