@@ -1,6 +1,13 @@
 """evaluate: every figure with its interval, and what it was computed from."""
 
-EVALUATIONS = ("training", "segmentation", "adherence", "intensity")
+EVALUATIONS = (
+    "training",
+    "segmentation",
+    "adherence",
+    "intensity",
+    "fidelity",
+    "memorisation",
+)
 
 
 rule evaluate:
@@ -23,7 +30,7 @@ rule evaluate:
     params:
         command=CORE,
         code=code_hash("evaluate"),
-        settings=settings("evaluate"),
+        settings=settings("evaluate", "segment.arms", "segment.external"),
         labels=study.labels_hash,
     shell:
         "{params.command} evaluate > {log} 2>&1"

@@ -1,17 +1,23 @@
-"""segment: one segmenter per arm, all judged on the same real test patients."""
+"""segment: one segmenter per arm, set size and seed, all judged on the same real test patients.
 
-ARMS = study.config.segment.arms
+nnU-Net runs in the segmentation environment.
+"""
+
+SEGMENT = study.config.segment
+ARMS = SEGMENT.list_runs()
+
+
+def find_synthetic(wildcards):
+    """Manifests of the synthetic set that an arm learns from."""
+    name = SEGMENT.arms[ARMS[wildcards.arm].arm].synthetic
+    return expand_set(name) if name else []
 
 
 rule segment:
     input:
         cohort="data/cohort/cohort.tsv",
         arrays="data/cohort/arrays.tsv",
-        synthetic=lambda wildcards: (
-            expand_set(ARMS[wildcards.arm].synthetic)
-            if ARMS[wildcards.arm].synthetic
-            else []
-        ),
+        synthetic=find_synthetic,
     output:
         "results/segmentation/{arm}.tsv",
     log:
@@ -24,9 +30,11 @@ rule segment:
         runtime=grow(720),
         gpu=1,
     params:
-        command=CORE,
+        command=SEGMENTATION if SEGMENT.backend == "nnunet" else CORE,
         code=code_hash("segment"),
-        settings=settings("segment", "prepare.grid"),
+        settings=settings(
+            "segment", "prepare.grid", "evaluate.memorised_below", "evaluate.hu_window"
+        ),
         labels=study.labels_hash,
     shell:
         "{params.command} segment --arm {wildcards.arm} > {log} 2>&1"

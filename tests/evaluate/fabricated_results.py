@@ -143,7 +143,8 @@ def fabricate_results(
     for name in ("collections.tsv", "labels.tsv", "source_labels.tsv"):
         shutil.copy(CONFIG / name, root / "config" / name)
     text = f"study: {{name: fabricated, seed: 5, threads: 1, collections: [{', '.join(COLLECTIONS)}]}}\n"
-    text += f"index: {{source: archive}}\nprepare: {{grid: {GRID}}}\nevaluate: {{surface_tolerance_mm: 15}}\n"
+    text += f"index: {{source: archive}}\nprepare: {{grid: {GRID}}}\n"
+    text += "evaluate: {surface_tolerance_mm: 15, fidelity_cases: 8, slices: 4, clips: 2, diversity_pairs: 4}\n"
     (root / "config" / "config.yaml").write_text(text)
     cohort, arrays, prompts = [], [], []
     state = {}

@@ -79,3 +79,21 @@ def test_rank_correlation_needs_variation_and_order() -> None:
     assert contrast(-asked).true.value == pytest.approx(-1.0)
     assert contrast(np.zeros(12)).difference.value == pytest.approx(0.0)
     assert correlate_ranks(asked, np.ones(12)) == 0.0
+
+
+def test_sex_classifier_is_checked_on_held_out_cases_and_size_in_mm_needs_small_voxels(measured) -> None:
+    made, real, tools = measured
+    found = evaluate_adherence(made, real, tools, seed=1)
+    assert found["sex_classifier"]["accuracy"]["n"] == len(real)
+    assert 0.5 <= found["sex_classifier"]["largest_class"] < 1
+    assert found["size_in_mm"]["error"] is None
+    assert "a voxel is" in found["size_in_mm"]["reason"]
+    fine = evaluate_adherence([replace(case, voxel_mm=2.0) for case in made], real, tools, seed=1)
+    assert fine["size_in_mm"]["error"]["unit"] == "mm"
+
+
+def test_ignored_text_is_said_in_one_sentence(measured) -> None:
+    made, real, tools = measured
+    equal = [replace(case, seen=made[0].seen) for case in made]
+    assert "contrast phase" in evaluate_adherence(equal, real, tools, seed=1)["alarm"]
+    assert "contrast phase" not in evaluate_adherence(made, real, tools, seed=1)["alarm"]

@@ -7,54 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fabricated_study import fabricate_study, make_volume, write_volume
+from fabricated_set import CONFIG, with_arms
+from fabricated_study import fabricate_study
 
-from guidegen.atomic import hash_file
 from guidegen.errors import GuideGenError
-from guidegen.manifest import BASE_COLUMNS
 from guidegen.prepare.cohort import read_cohort
-from guidegen.prepare.resample import resample_ct, resample_labels
 from guidegen.prepare.run import prepare_cohort
 from guidegen.segment.cases import list_real, pool_ct, scale_ct
 from guidegen.segment.run import segment_arm
 from guidegen.segment.settings import ArmSettings
 from guidegen.study import Study
-from guidegen.synthesize.plan import plan_set
 from guidegen.tables import read_tsv, write_tsv
-
-CONFIG = """
-prepare: {grid: 16}
-synthesize:
-  sets: {train: {split: train, cases: 3}, stolen: {split: test, cases: 3}}
-segment:
-  {resolution: labels, patch: 16, filters: 8, steps: 60, learning_rate: 0.01, validations: 3}
-"""
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    made = fabricate_study(tmp_path_factory.mktemp("segment") / "study", config=CONFIG)
-    prepare_cohort(made)
-    for name in ("train", "stolen"):
-        plan_set(made, name)
-        fabricate_set(made, name)
-    return made
-
-
-def fabricate_set(study: Study, name: str) -> None:
-    rows = []
-    for number in range(3):
-        ct, labels = make_volume(np.random.default_rng(100 + number))
-        row = {"case": f"{name}-{number:05d}", "status": "ok" if number < 2 else "excluded", "reason": ""}
-        for role, volume in (("", resample_ct(ct, 32)), ("labels", resample_labels(labels, 16, 21))):
-            path = study.root / f"results/synthetic/{name}/s000/{row['case']}.{role or 'ct'}.nii.gz"
-            write_volume(path, volume)
-            prefix = f"{role}_" if role else ""
-            row |= {f"{prefix}path": path.relative_to(study.root), f"{prefix}sha256": hash_file(path)}
-            row[f"{prefix}bytes"] = path.stat().st_size
-        rows.append(row)
-    columns = [*BASE_COLUMNS, "labels_path", "labels_bytes", "labels_sha256"]
-    write_tsv(study.manifest("results", "synthetic", name, "s000"), columns, rows)
 
 
 @pytest.fixture(scope="module")
@@ -163,11 +126,6 @@ def test_pooling_averages_and_scaling_clips() -> None:
     assert pool_ct(scale_ct(ct))[0, 0, 0] == 1
     assert pool_ct(scale_ct(ct))[1, 1, 1] == -1
     assert pool_ct(scale_ct(ct))[0, 1, 0] == 0
-
-
-def with_arms(study: Study, arms: dict[str, ArmSettings]) -> Study:
-    segment = study.config.segment.model_copy(update={"arms": arms})
-    return Study(study.root, study.config.model_copy(update={"segment": segment}))
 
 
 def test_study_without_a_pair_to_learn_from_says_so_in_rows(tmp_path: Path) -> None:

@@ -13,10 +13,12 @@ import numpy as np
 from scipy.stats import rankdata
 
 from guidegen.evaluate.attributes import ATTRIBUTES, SIZE, SIZE_MEASURE, Instruments, Reading, arrange_scores
-from guidegen.evaluate.bootstrap import Contrast, draw_weights, estimate_contrast, summarise
+from guidegen.evaluate.bootstrap import Contrast, draw_weights, estimate_contrast, estimate_mean, summarise
 from guidegen.evaluate.cases import Case
 from guidegen.seeds import derive_rng
 
+FINEST = 0.1
+"""A size is given in mm only where a voxel of the label grid is at most this share of it."""
 FOLLOWED, NOT_SHOWN, IGNORED, NOT_TESTED = "followed", "not shown", "ignored", "not tested"
 
 
@@ -25,7 +27,10 @@ def evaluate_adherence(generated: Sequence[Case], held_out: Sequence[Case], tool
 
     Returns:
         `attributes`: name → measure, figures (`true`, `control`, `difference`, `p_permutation`), the same on real
-        held-out cases (`real`), and a verdict; `cases`: what was asked and measured, per case.
+        held-out cases (`real`), and a verdict; `alarm`: the sentence to be shown in red, or ""; `sex_classifier`:
+        `accuracy` on held-out real cases (figure) and `largest_class` (share that guessing reaches);
+        `size_in_mm`: mean absolute error of asked tumour sizes where the voxels allow it; `cases`: what was asked and
+        measured, per case.
     """
     readings = [tools.read(case.seen) for case in generated]
     real = [case for case in held_out if case.tumour_annotated or case.statements.tumour is None]
@@ -44,10 +49,51 @@ def evaluate_adherence(generated: Sequence[Case], held_out: Sequence[Case], tool
         for arm, cases, found in (("generated", generated, readings), ("real", real, real_readings))
     ]
     measured[SIZE] = _report_attribute(SIZE_MEASURE, sizes[0], sizes[1], all_cases=False)
+    ignored = [name for name, entry in measured.items() if entry["verdict"] == IGNORED]
+    alarm = f"The text is ignored for {', '.join(ignored)}: shuffled prompts do as well as the true ones."
     return {
         "attributes": measured,
+        "alarm": alarm if ignored else "",
+        "sex_classifier": _check_sex_reader(real, real_readings, tools, seed),
+        "size_in_mm": _measure_size_error(generated, readings, tools, seed),
         "cases": [_describe_case(case, reading) for case, reading in zip(generated, readings, strict=True)],
     }
+
+
+def _check_sex_reader(
+    real: Sequence[Case], readings: Sequence[Reading], tools: Instruments, seed: int
+) -> dict[str, Any]:
+    known = [(case, reading.sex) for case, reading in zip(real, readings, strict=True) if case.statements.sex]
+    right = np.array([float(found == str(case.statements.sex)) for case, found in known])
+    female = float(np.mean([str(case.statements.sex) == "female" for case, _ in known])) if known else 0.5
+    rng = derive_rng(seed, "evaluate", "sex classifier")
+    weights = draw_weights(rng, [case.group for case, _ in known] or ["none"], tools.settings.bootstrap)
+    accuracy = estimate_mean(right, weights, "share")
+    return {"accuracy": accuracy.to_json(), "largest_class": round(max(female, 1 - female), 4)}
+
+
+def _measure_size_error(
+    cases: Sequence[Case], readings: Sequence[Reading], tools: Instruments, seed: int
+) -> dict[str, Any]:
+    """Return the error in mm where a voxel is at most `FINEST` of the median asked diameter; else only why not."""
+    asked = [
+        (case, case.statements.tumour_size_mm, reading.size_mm)
+        for case, reading in zip(cases, readings, strict=True)
+        if case.statements.tumour and case.statements.tumour_size_mm is not None
+    ]
+    if not asked:
+        return {"error": None, "reason": "no prompt asks for a size"}
+    voxel = float(np.median([case.voxel_mm for case, _, _ in asked]))
+    usual = float(np.median([size for _, size, _ in asked]))
+    if voxel > FINEST * usual:
+        return {
+            "error": None,
+            "reason": f"a voxel is {voxel:.1f} mm wide, half of the asked sizes below {usual:.1f} mm",
+        }
+    errors = np.array([abs(found - size) for _, size, found in asked])
+    rng = derive_rng(seed, "evaluate", "size in mm")
+    weights = draw_weights(rng, [case.group for case, _, _ in asked], tools.settings.bootstrap)
+    return {"error": estimate_mean(errors, weights, "mm").to_json(), "reason": ""}
 
 
 def _contrast_scores(

@@ -22,7 +22,8 @@ class Case:
     """One case, observed.
 
     `coverage` is the true numeric coverage (top, bottom) of a real case (0 at the centre of T1, 1 at that of L5), None
-    for a generated one; `group` is what the bootstrap resamples (the patient).
+    for a generated one; `group` is what the bootstrap resamples (the patient); `voxel_mm` is the longest edge of a
+    voxel of the label grid.
     """
 
     case: str
@@ -31,6 +32,7 @@ class Case:
     statements: Statements
     coverage: tuple[float, float] | None
     tumour_annotated: bool
+    voxel_mm: float
     seen: Observation
 
 
@@ -54,6 +56,7 @@ def read_real_cases(study: Study, cohort: Sequence[CohortCase], advance: Advance
             statements=stated.get(entry.case, Statements()),
             coverage=entry.coverage,
             tumour_annotated=entry.tumour_annotated,
+            voxel_mm=max(entry.spacing),
             seen=observe_case(entry.load_labels(), ct, np.asarray(entry.spacing), study.labels),
         )
 
@@ -97,6 +100,7 @@ def read_synthetic_cases(study: Study, name: str, advance: Advance) -> Iterator[
             statements=Statements.model_validate_json(row["statements"]),
             coverage=None,
             tumour_annotated=True,
+            voxel_mm=float(spacing.max()),
             seen=observe_case(labels.astype(np.uint8), ct, spacing, study.labels),
         )
 

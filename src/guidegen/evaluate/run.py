@@ -5,13 +5,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from guidegen.atomic import hash_file, write_text
 from guidegen.errors import GuideGenError
 from guidegen.evaluate.adherence import evaluate_adherence
 from guidegen.evaluate.attributes import fit_instruments
 from guidegen.evaluate.bootstrap import LEVEL
 from guidegen.evaluate.cases import Case, list_synthetic, list_synthetic_sets, read_real_cases, read_synthetic_cases
+from guidegen.evaluate.fidelity import evaluate_fidelity
 from guidegen.evaluate.intensity import evaluate_intensity
+from guidegen.evaluate.memorisation import evaluate_memorisation
 from guidegen.evaluate.segmentation import evaluate_segmentation
 from guidegen.evaluate.training import evaluate_training
 from guidegen.prepare.cohort import CohortCase, read_cohort
@@ -19,7 +23,7 @@ from guidegen.progress import track_progress
 from guidegen.stages import NETWORKS
 from guidegen.study import Study
 
-PARTS = ("training", "segmentation", "adherence", "intensity")
+PARTS = ("training", "segmentation", "adherence", "intensity", "fidelity", "memorisation")
 COHORT_TABLES = ("data/cohort/cohort.tsv", "data/cohort/arrays.tsv", "data/cohort/text/prompts.tsv")
 
 
@@ -45,6 +49,7 @@ def evaluate_study(study: Study) -> None:
         GuideGenError: something that is to be evaluated was not made; names it.
     """
     settings, seed = study.config.evaluate, study.config.study.seed
+    torch.set_num_threads(study.config.study.threads)
     cohort = read_cohort(study)
     real, synthetic = _observe_all(study, cohort)
     tools = fit_instruments([case for case in real if case.split == "train"], study.labels, settings)
@@ -66,6 +71,8 @@ def evaluate_study(study: Study) -> None:
             **evaluate_adherence(synthetic[settings.adherence_set], held_out, tools, seed),
         },
         "intensity": evaluate_intensity(real, synthetic, study.labels, settings, seed),
+        "fidelity": evaluate_fidelity(study, cohort, list(synthetic)),
+        "memorisation": evaluate_memorisation(study, cohort, list(synthetic)),
     }
     for name, content in parts.items():
         _write_part(study, name, content)

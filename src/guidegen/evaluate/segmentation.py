@@ -1,172 +1,192 @@
 """Segmenters compared on the same real test patients.
 
-A structure in the reference that the prediction misses scores Dice 0, surface Dice 0 and the longest distance that the
-volume allows (its diagonal); so does a structure that was predicted where there is none. Only a structure that is
-absent in both is left out, and the number of cases behind each figure says so. A tumour is scored only where the
-reference is annotated for tumours.
+How a case is scored, and how a missed structure is penalised, stands in `guidegen.evaluate.scores`. A structure that is
+absent in reference and prediction is left out, and the number of cases behind each figure says so. A tumour is scored
+only where the reference is annotated for tumours. Runs that differ in their seed only are averaged case by case.
 """
 
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from guidegen.errors import GuideGenError
 from guidegen.evaluate.bootstrap import Figure, average, draw_weights, estimate_mean, summarise
+from guidegen.evaluate.claims import judge_claims
+from guidegen.evaluate.published import describe_data, read_published
+from guidegen.evaluate.scores import METRICS, score_case, score_labels
 from guidegen.labels import TUMOUR, LabelTable
 from guidegen.manifest import read_manifest
 from guidegen.prepare.cohort import CohortCase
 from guidegen.progress import track_progress
 from guidegen.seeds import derive_rng
+from guidegen.segment.external import list_external, read_label_table
+from guidegen.segment.settings import Run
 from guidegen.study import Study
 
-METRICS = {"dice": "share", "hd95": "mm", "surface_dice": "share"}
 ALL = "mean of organs"
+
+Scores = dict[str, dict[str, np.ndarray]]
+"""Variant → metric → scores (cases, classes), averaged over the seeds."""
 
 
 def evaluate_segmentation(study: Study, cohort: Sequence[CohortCase]) -> dict[str, Any]:
     """Score every arm that was trained and compare the arms pair by pair.
 
     Returns:
-        `left_out`: arm → why it has no scores;
-        `arms`: metric → arm → structure → figure; `differences`: metric → "b − a" → structure → figure (patients
-        paired); `patients`: number of test patients; `arms_order`.
+        `left_out`: run → why it has no scores; `arms`: metric → variant (arm and set size) → structure → figure;
+        `differences`: metric → "b − a" → structure → figure (patients paired); `seeds`: metric → variant → mean over
+        organs of each training; `claims` (see `judge_claims`); `external`: set → the same on it; `patients`: number
+        of test patients; `arms_order`: variants; `published`, `data`.
     """
     folder = study.root / "results" / "segmentation"
-    arms = [path.stem for path in sorted(folder.glob("*.tsv"))]
-    arms = [arm for arm in ("real", "synthetic", "both") if arm in arms] + sorted(
-        set(arms) - {"real", "synthetic", "both"}
-    )
+    runs = [run for name, run in study.config.segment.list_runs().items() if (folder / f"{name}.tsv").is_file()]
     test = [case for case in cohort if case.split == "test" and case.labels_path and case.ct_path]
-    if not arms:
+    if not runs:
         raise GuideGenError(f"{study.root}: nothing to score: no arm in {folder}")
-    left_out = {arm: reason for arm in arms if (reason := _explain_absence(study, arm, test))}
-    arms = [arm for arm in arms if arm not in left_out]
-    if not arms:
-        empty = {metric: {} for metric in METRICS}
-        return {"arms_order": [], "left_out": left_out, "patients": 0, "arms": empty, "differences": empty}
-    scores = {metric: np.full((len(arms), len(test), len(study.labels)), np.nan) for metric in METRICS}
-    with track_progress("evaluate: segmentation", len(arms) * len(test)) as advance:
-        for a, arm in enumerate(arms):
-            predictions = _locate_predictions(study, arm, test)
-            for c, case in enumerate(test):
-                predicted = np.load(predictions[case.case], allow_pickle=False)
-                found = score_case(predicted, case, study.labels, study.config.evaluate.surface_tolerance_mm)
-                for metric in METRICS:
-                    scores[metric][a, c] = found[metric]
-                advance(1, f"{arm} {case.case}")
+    left_out = {run.name: reason for run in runs if (reason := _explain_absence(study, run, test))}
+    runs = [run for run in runs if run.name not in left_out]
+    variants = list(dict.fromkeys(run.variant for run in runs))
+    found: dict[str, Any] = {
+        "arms_order": variants,
+        "left_out": left_out,
+        "patients": len({case.patient for case in test}) if runs else 0,
+        "surface_tolerance_mm": study.config.evaluate.surface_tolerance_mm,
+        "published": read_published("segmentation"),
+        "data": describe_data(study, cohort),
+    }
+    if not runs:
+        empty: dict[str, Any] = {metric: {} for metric in METRICS}
+        return found | {"arms": empty, "differences": empty, "seeds": empty, "claims": [], "external": {}}
+    by_run = _score_test(study, runs, test)
+    scores = _average_seeds(runs, by_run)
     rng = derive_rng(study.config.study.seed, "evaluate", "segmentation")
     weights = draw_weights(rng, [case.patient for case in test], study.config.evaluate.bootstrap)
     return {
-        "arms_order": arms,
-        "left_out": left_out,
-        "patients": len({case.patient for case in test}),
-        "surface_tolerance_mm": study.config.evaluate.surface_tolerance_mm,
-        **_compare_arms(scores, arms, weights, study.labels),
+        **found,
+        **_compare_arms(scores, weights, study.labels, range(1, len(study.labels))),
+        "seeds": _list_seeds(runs, by_run, study.labels),
+        "claims": judge_claims(study, {name: parts["dice"] for name, parts in scores.items()}, weights),
+        "external": {name: _evaluate_external(study, runs, name) for name in study.config.segment.external},
     }
 
 
-def _explain_absence(study: Study, arm: str, test: Sequence[CohortCase]) -> str:
-    """Say why an arm cannot be scored, "" where it can: no case to score on, or nothing to train on."""
+def _explain_absence(study: Study, run: Run, test: Sequence[CohortCase]) -> str:
+    """Say why a run cannot be scored, "" where it can: no case to score on, or nothing to train on."""
     if not test:
         return "no test case with CT and labels"
-    rows = read_manifest(study.manifest("results", "segmentation", arm))
+    rows = read_manifest(study.manifest("results", "segmentation", run.name))
     excluded = [row["reason"] for row in rows if row["status"] == "excluded"]
     return excluded[0] if len(excluded) == len(rows) and excluded else ""
 
 
-def _locate_predictions(study: Study, arm: str, test: Sequence[CohortCase]) -> dict[str, Any]:
-    """Map case to prediction file. Raises GuideGenError where a test case has none."""
-    rows = read_manifest(study.manifest("results", "segmentation", arm))
+def _score_test(study: Study, runs: Sequence[Run], test: Sequence[CohortCase]) -> Scores:
+    tolerance = study.config.evaluate.surface_tolerance_mm
+    cases: dict[str, Callable[[np.ndarray], dict[str, np.ndarray]]] = {
+        case.case: lambda found, case=case: score_case(found, case, study.labels, tolerance) for case in test
+    }
+    return _score_runs(study, runs, cases)
+
+
+def _evaluate_external(study: Study, runs: Sequence[Run], name: str) -> dict[str, Any]:
+    """Score all runs on an external set, each of its cases as a patient, on the classes that its table names."""
+    named = sorted({study.labels.ids[word] for word in read_label_table(study, name).values() if word} - {0})
+    tolerance = study.config.evaluate.surface_tolerance_mm
+    cases: dict[str, Callable[[np.ndarray], dict[str, np.ndarray]]] = {}
+    for case in list_external(study, name):
+        _, truth, spacing = case.read()
+
+        def score(found: np.ndarray, truth: np.ndarray = truth, spacing: Sequence[float] = spacing) -> dict:
+            known = np.where(np.isin(found, named), found, 0)
+            return score_labels(known, truth, spacing, len(study.labels), tolerance)
+
+        cases[case.case] = score
+    scores = _average_seeds(runs, _score_runs(study, runs, cases))
+    rng = derive_rng(study.config.study.seed, "evaluate", "segmentation", name)
+    weights = draw_weights(rng, list(cases), study.config.evaluate.bootstrap)
+    return {"cases": len(cases), **_compare_arms(scores, weights, study.labels, named)}
+
+
+def _score_runs(
+    study: Study, runs: Sequence[Run], cases: Mapping[str, Callable[[np.ndarray], dict[str, np.ndarray]]]
+) -> Scores:
+    """Return run → metric → scores (cases, classes)."""
+    found: Scores = {}
+    with track_progress("evaluate: segmentation", len(runs) * len(cases)) as advance:
+        for run in runs:
+            files = _locate_predictions(study, run, list(cases))
+            rows = []
+            for case, score in cases.items():
+                rows.append(score(np.load(files[case], allow_pickle=False)))
+                advance(1, f"{run.name} {case}")
+            found[run.name] = {metric: np.stack([row[metric] for row in rows]) for metric in METRICS}
+    return found
+
+
+def _locate_predictions(study: Study, run: Run, cases: Sequence[str]) -> dict[str, Any]:
+    """Map case to prediction file. Raises GuideGenError where a case has none."""
+    rows = read_manifest(study.manifest("results", "segmentation", run.name))
     files = {path.rsplit("/", 1)[1].removesuffix(".npy"): study.root / path for row in rows if (path := row["path"])}
-    missing = [case.case for case in test if case.case not in files]
+    missing = [case for case in cases if case not in files]
     if missing:
-        raise GuideGenError(f"arm '{arm}': {len(missing)} test case(s) without a prediction, the first is {missing[0]}")
+        raise GuideGenError(f"arm '{run.name}': {len(missing)} test case(s) without a prediction, first {missing[0]}")
     return files
 
 
-def score_case(
-    predicted: np.ndarray, case: CohortCase, table: LabelTable, tolerance_mm: float
-) -> dict[str, np.ndarray]:
-    """Return Dice, HD95 (mm) and surface Dice per class, each of shape (classes,), NaN where a class is not scored."""
-    truth = case.load_labels()
-    if predicted.shape != truth.shape:
-        raise GuideGenError(f"{case.case}: prediction {predicted.shape}, label map {truth.shape}; segment again")
-    scores = score_labels(predicted, truth, case.spacing, len(table), tolerance_mm)
-    if not case.tumour_annotated:
-        for values in scores.values():
-            values[table.ids[TUMOUR]] = np.nan
-    return scores
+def _average_seeds(runs: Sequence[Run], by_run: Scores) -> Scores:
+    found: Scores = {}
+    for variant in dict.fromkeys(run.variant for run in runs):
+        seeds = [by_run[run.name] for run in runs if run.variant == variant]
+        found[variant] = {metric: _average_known(np.stack([seed[metric] for seed in seeds])) for metric in METRICS}
+    return found
 
 
-def score_labels(
-    predicted: np.ndarray, truth: np.ndarray, spacing_mm: Sequence[float], classes: int, tolerance_mm: float
-) -> dict[str, np.ndarray]:
-    """Score one label map against another on the same grid.
-
-    Args:
-        predicted: (X, Y, Z), class ids.
-        truth: the same of the reference.
-        spacing_mm: (x, y, z).
-        classes: number of classes; class 0 is never scored.
-        tolerance_mm: of the surface Dice.
-    """
-    table = np.bincount(truth.ravel().astype(np.int64) * classes + predicted.ravel(), minlength=classes**2)
-    table = table.reshape(classes, classes)
-    there, guessed, agreed = table.sum(1), table.sum(0), np.diag(table)
-    scored = (there + guessed > 0) & (np.arange(classes) > 0)
-    dice = np.where(scored, 2 * agreed / np.maximum(there + guessed, 1), np.nan)
-    worst = float(np.linalg.norm(np.asarray(truth.shape) * np.asarray(spacing_mm)))
-    distance, surface = np.where(scored, worst, np.nan), np.where(scored, 0.0, np.nan)
-    for k in np.flatnonzero(scored & (there > 0) & (guessed > 0)):
-        distance[k], surface[k] = _score_surfaces(predicted == k, truth == k, spacing_mm, tolerance_mm)
-    return {"dice": dice, "hd95": distance, "surface_dice": surface}
+def _average_known(values: np.ndarray) -> np.ndarray:
+    """Mean over the first axis of what is known; NaN where nothing is."""
+    return average(values, np.ones((1, len(values))))[0]
 
 
-def _score_surfaces(
-    predicted: np.ndarray, truth: np.ndarray, spacing_mm: Sequence[float], tolerance_mm: float
-) -> tuple[float, float]:
-    """Return HD95 in mm and surface Dice of two non-empty masks, cut to the box that holds both."""
-    import torch
-    from monai.metrics.utils import get_edge_surface_distance
-
-    box = np.argwhere(predicted | truth)
-    low, high = np.maximum(box.min(0) - 1, 0), box.max(0) + 2
-    parts = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    one, other = (torch.from_numpy(np.pad(mask[parts], 1)) for mask in (predicted, truth))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # MONAI 1.6 calls a deprecated argument of its own
-        _, distances, _ = get_edge_surface_distance(one, other, spacing=tuple(spacing_mm), symmetric=True)
-    forth, back = (part.numpy() for part in distances)
-    hd95 = max(float(np.quantile(forth, 0.95)), float(np.quantile(back, 0.95)))
-    near = (forth <= tolerance_mm).sum() + (back <= tolerance_mm).sum()
-    return hd95, float(near / (len(forth) + len(back)))
+def _list_seeds(runs: Sequence[Run], by_run: Scores, table: LabelTable) -> dict[str, dict[str, list[float | None]]]:
+    found: dict[str, dict[str, list[float | None]]] = {metric: {} for metric in METRICS}
+    for run in runs:
+        for metric in METRICS:
+            means = _average_known(by_run[run.name][metric][:, list_organs(table)])
+            known = means[np.isfinite(means)]
+            value = float(f"{known.mean():.6g}") if len(known) else None
+            found[metric].setdefault(run.variant, []).append(value)
+    return found
 
 
-def _compare_arms(
-    scores: Mapping[str, np.ndarray], arms: Sequence[str], weights: np.ndarray, table: LabelTable
-) -> dict[str, Any]:
+def list_organs(table: LabelTable) -> list[int]:
+    """Ids of all classes but background and tumour."""
+    return [entry.id for entry in table.classes[1:] if entry.name != TUMOUR]
+
+
+def _compare_arms(scores: Scores, weights: np.ndarray, table: LabelTable, classes: Sequence[int]) -> dict[str, Any]:
     by_arm: dict[str, Any] = {}
     differences: dict[str, Any] = {}
+    arms = list(scores)
     for metric, unit in METRICS.items():
-        values = scores[metric]
-        by_arm[metric] = {arm: _list_structures(values[a], weights, unit, table) for a, arm in enumerate(arms)}
+        values = {arm: scores[arm][metric] for arm in arms}
+        by_arm[metric] = {arm: _list_structures(values[arm], weights, unit, table, classes) for arm in arms}
         differences[metric] = {
-            f"{arms[b]} − {arms[a]}": _list_structures(values[b] - values[a], weights, unit, table)
+            f"{arms[b]} − {arms[a]}": _list_structures(values[arms[b]] - values[arms[a]], weights, unit, table, classes)
             for a in range(len(arms))
             for b in range(a + 1, len(arms))
         }
     return {"arms": by_arm, "differences": differences}
 
 
-def _list_structures(values: np.ndarray, weights: np.ndarray, unit: str, table: LabelTable) -> dict[str, Any]:
+def _list_structures(
+    values: np.ndarray, weights: np.ndarray, unit: str, table: LabelTable, classes: Sequence[int]
+) -> dict[str, Any]:
     """Figures per structure and for the mean over organs (each organ counts the same, the tumour is apart)."""
-    found = {entry.name: estimate_mean(values[:, entry.id], weights, unit).to_json() for entry in table.classes[1:]}
-    organs = [e.id for e in table.classes[1:] if e.name != TUMOUR and np.isfinite(values[:, e.id]).any()]
+    names = {entry.id: entry.name for entry in table.classes}
+    found = {names[k]: estimate_mean(values[:, k], weights, unit).to_json() for k in classes}
+    organs = [k for k in classes if names[k] != TUMOUR and np.isfinite(values[:, k]).any()]
     if not organs:
         return {ALL: Figure(None, None, None, 0, unit).to_json(), **found}
-    plain = float(average(values[:, organs], np.ones((1, len(values))))[0].mean())
+    plain = float(_average_known(values[:, organs]).mean())
     drawn = np.nanmean(average(values[:, organs], weights), 1)
     cases = int(np.isfinite(values[:, organs]).any(1).sum())
     return {ALL: summarise(plain, drawn, cases, unit).to_json(), **found}

@@ -13,7 +13,9 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def segment(
-        arm: str = typer.Option(..., "--arm", help="Arm of the config (`segment.arms`): real, synthetic or both."),
+        arm: str = typer.Option(
+            ..., "--arm", help="Arm of the config (`segment.arms`), or a run of it: real, synthetic-n50, both-s1."
+        ),
         study: Path = typer.Option(Path("."), "--study", help="Study folder."),
     ) -> None:
         """Train a segmenter on real cases, synthetic cases or both, and segment the real test patients with it.
@@ -25,7 +27,8 @@ def register(app: typer.Typer) -> None:
         opened = Study.load(study)
         cohort = opened.root / "data" / "cohort"
         inputs = [cohort / "cohort.tsv", cohort / "arrays.tsv"]
-        settings = opened.config.segment.arms.get(arm)
+        run = opened.config.segment.list_runs().get(arm)
+        settings = opened.config.segment.arms[run.arm] if run else None
         if settings and settings.synthetic:
             folder = opened.root / "results" / "synthetic" / settings.synthetic
             inputs += sorted(folder.glob("*.tsv"))

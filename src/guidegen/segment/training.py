@@ -1,7 +1,6 @@
 """Trains one segmenter."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,19 +8,23 @@ import numpy as np
 import torch
 from monai.inferers.utils import sliding_window_inference
 from monai.losses.dice import DiceCELoss
+from monai.networks.nets.dynunet import DynUNet
 from monai.networks.nets.segresnet import SegResNet
+from monai.networks.nets.swin_unetr import SwinUNETR
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from guidegen.atomic import write_text
 from guidegen.errors import GuideGenError
 from guidegen.labels import TUMOUR, LabelTable
 from guidegen.progress import track_progress
-from guidegen.segment.cases import SegmentCase
+from guidegen.segment.cases import SegmentCase, TrainingSet
 from guidegen.segment.settings import SegmentSettings
 
 IMPOSSIBLE = -1e4
 """Logit of a class that cannot be."""
+LEVELS = 4
+FINETUNE_RATE = 0.3
+"""Learning rate of fine-tuning, as a share of that of the training before it."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,20 @@ class Volumes:
         )
 
 
-def build_network(settings: SegmentSettings, classes: int) -> SegResNet:
+def build_network(settings: SegmentSettings, classes: int) -> nn.Module:
     """Return the untrained network: CT (B, 1, X, Y, Z) to logits (B, classes, X, Y, Z)."""
+    if settings.backend == "swinunetr":
+        return SwinUNETR(in_channels=1, out_channels=classes, feature_size=settings.filters)
+    if settings.backend == "dynunet":
+        return DynUNet(
+            spatial_dims=3,
+            in_channels=1,
+            out_channels=classes,
+            kernel_size=[3] * LEVELS,
+            strides=[1] + [2] * (LEVELS - 1),
+            upsample_kernel_size=[2] * (LEVELS - 1),
+            filters=[settings.filters * 2**level for level in range(LEVELS)],
+        )
     return SegResNet(spatial_dims=3, init_filters=settings.filters, in_channels=1, out_channels=classes)
 
 
@@ -74,10 +89,34 @@ def weigh_classes(labels: Sequence[np.ndarray], classes: int) -> Tensor:
     return torch.tensor(weights / weights.mean(), dtype=torch.float32)
 
 
+@dataclass(frozen=True)
+class Course:
+    """A part of a training: what it learns from, for how long, from which learning rate down."""
+
+    volumes: Volumes
+    steps: int
+    learning_rate: float
+
+
+def plan_courses(training: TrainingSet, settings: SegmentSettings, finetune: bool) -> list[Course]:
+    """Read the cases and lay out the training: all mixed, or first the synthetic and then the real ones."""
+    if not finetune:
+        return [Course(Volumes.load(training.cases, settings.resolution), settings.steps, settings.learning_rate)]
+    first = settings.steps // 2
+    parts = (training.synthetic, first, 1.0), (training.real, settings.steps - first, FINETUNE_RATE)
+    return [
+        Course(Volumes.load(cases, settings.resolution), steps, settings.learning_rate * rate)
+        for cases, steps, rate in parts
+        if cases and steps
+    ]
+
+
 def train_segmenter(
-    training: Volumes, validation: Volumes, settings: SegmentSettings, table: LabelTable, seed: int
-) -> tuple[SegResNet, list[tuple[int, str, float]]]:
-    """Train from random weights; equal arguments and thread counts give equal weights on one CPU model.
+    courses: Sequence[Course], validation: Volumes, settings: SegmentSettings, table: LabelTable, seed: int
+) -> tuple[nn.Module, list[tuple[int, str, float]]]:
+    """Train from random weights, one course after another.
+
+    Equal arguments and thread counts give equal weights on one CPU model.
 
     Returns:
         The network, and its curves as (step, name, value).
@@ -89,32 +128,46 @@ def train_segmenter(
     torch.manual_seed(seed)
     rng = np.random.Generator(np.random.PCG64(seed))
     network = build_network(settings, len(table)).to(device)
-    weight = weigh_classes(training.labels, len(table)).to(device)
-    loss_function = DiceCELoss(to_onehot_y=True, softmax=True, batch=True, weight=weight)
-    optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
     curves: list[tuple[int, str, float]] = []
-    interval = max(settings.steps // settings.validations, 1)
+    total = sum(course.steps for course in courses)
+    done, interval = 0, max(total // settings.validations, 1)
     recent: list[float] = []
-    with track_progress("segment", settings.steps, "steps") as advance:
-        for step in range(1, settings.steps + 1):
-            images, targets, known = (part.to(device) for part in training.draw_batch(rng, settings))
-            logits = forbid_tumour(network(images), ~known, table.ids.get(TUMOUR))
-            loss = loss_function(logits, targets)
-            if not torch.isfinite(loss):
-                raise GuideGenError(f"segment: the loss is {loss.item()} at step {step}; lower segment.learning_rate")
+    with track_progress("segment", total, "steps") as advance:
+        for course in courses:
+            for loss in _walk_course(network, course, settings, table, rng):
+                done += 1
+                if not np.isfinite(loss):
+                    raise GuideGenError(f"segment: the loss is {loss} at step {done}; lower segment.learning_rate")
+                recent.append(loss)
+                if done % interval == 0 or done == total:
+                    curves.append((done, "loss", float(np.mean(recent))))
+                    curves.append((done, "validation_dice", validate(network, validation, settings, len(table))))
+                    recent.clear()
+                advance(1, f"loss {loss:.3f}")
+    return network, curves
+
+
+def _walk_course(
+    network: nn.Module, course: Course, settings: SegmentSettings, table: LabelTable, rng: np.random.Generator
+) -> Iterator[float]:
+    """Take the steps of one course; yields the loss of each, and goes on only where it is finite."""
+    device = next(network.parameters()).device
+    weight = weigh_classes(course.volumes.labels, len(table)).to(device)
+    loss_function = DiceCELoss(to_onehot_y=True, softmax=True, batch=True, weight=weight)
+    optimizer = torch.optim.AdamW(network.parameters(), course.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, course.steps)
+    for _ in range(course.steps):
+        images, targets, known = (part.to(device) for part in course.volumes.draw_batch(rng, settings))
+        logits = forbid_tumour(network(images), ~known, table.ids.get(TUMOUR))
+        loss = loss_function(logits, targets)
+        value = loss.item()
+        if np.isfinite(value):
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 5.0)
             optimizer.step()
             schedule.step()
-            recent.append(loss.item())
-            if step % interval == 0 or step == settings.steps:
-                curves.append((step, "loss", float(np.mean(recent))))
-                curves.append((step, "validation_dice", validate(network, validation, settings, len(table))))
-                recent.clear()
-            advance(1, f"loss {loss.item():.3f}")
-    return network, curves
+        yield value
 
 
 def forbid_tumour(logits: Tensor, cases: Tensor, tumour: int | None) -> Tensor:
@@ -161,19 +214,14 @@ def validate(network: nn.Module, volumes: Volumes, settings: SegmentSettings, cl
     return float(np.mean(scores)) if scores else float("nan")
 
 
-def save_segmenter(
-    folder: Path, network: nn.Module, curves: Sequence[tuple[int, str, float]], facts: dict[str, object]
-) -> None:
-    """Write model.safetensors, model.json and curves.csv."""
+def save_weights(folder: Path, network: nn.Module) -> None:
+    """Write model.safetensors."""
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
-    write_text(folder / "model.json", json.dumps(facts, indent=1, sort_keys=True) + "\n")
-    lines = ["step,name,value", *(f"{step},{name},{value:.6g}" for step, name, value in curves)]
-    write_text(folder / "curves.csv", "\n".join(lines) + "\n")
 
 
-def load_segmenter(folder: Path, settings: SegmentSettings, classes: int) -> SegResNet:
-    """Load a segmenter that `save_segmenter` wrote."""
+def load_segmenter(folder: Path, settings: SegmentSettings, classes: int) -> nn.Module:
+    """Load a segmenter that `save_weights` wrote."""
     network = build_network(settings, classes)
     network.load_state_dict(load_file(folder / "model.safetensors"), strict=True)
     return network.to("cuda" if torch.cuda.is_available() else "cpu")
