@@ -25,7 +25,7 @@ NOT_RUN = {
     r"make demo": "the whole study at demo size; the smoke study stands for it",
     r"make (config|lint|test|\.venv/ready)": "tiers of CI, which runs them on the clone itself",
     r"guidegen run --study studies/paper( -- --(workflow-profile|until) .*)?": "73 GB from the internet, then GPUs",
-    r"guidegen run --study studies/hospital -- data": "27 s of CPU; tests/real runs local data, tests/workflow these phases",
+    r"guidegen run --study studies/hospital -- data": "27 s of CPU; tests/real runs local data in whole",
     r"sinfo .*|sacctmgr .*|guidegen doctor .* --slurm": "a cluster; tests/slurm asks one",
     r"apptainer build .*": "Apptainer and a registry of images",
     r"pip (download|install) .*": "packages from the internet",
