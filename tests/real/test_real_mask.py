@@ -1,5 +1,6 @@
 """Real label maps: physical space, plausible intensities, covered ranges and measurements."""
 
+import io
 import json
 import os
 from pathlib import Path
@@ -8,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
+from PIL import Image
 
 from guidegen.labels import LabelTable, load_labels
 from guidegen.manifest import Item
@@ -15,6 +17,7 @@ from guidegen.mask.backends import Annotation, MaskCase
 from guidegen.mask.resample import Grid, read_volume, write_labels
 from guidegen.mask.settings import MaskSettings
 from guidegen.mask.shard import MaskWorker
+from guidegen.overlay import OUTLINE, PLANES, SOFT_TISSUE, draw_panels
 
 pytestmark = pytest.mark.real
 ROOT = Path(__file__).parents[2]
@@ -120,3 +123,36 @@ def test_an_organ_cut_out_of_a_real_map_is_absent(labels, tmp_path):
     path = tmp_path / "without.nii.gz"
     write_labels(path, values, grid)
     assert label(tmp_path, labels, path, None)["absent"] == "gallbladder"
+
+
+@pytest.mark.parametrize(
+    ("ct", "name"),
+    [
+        (
+            "TotalSegmentator_testdata/example_ct.nii.gz",
+            "TotalSegmentator_testdata/example_seg_fast_force_split.nii.gz",
+        ),
+        (None, "TotalSegmentator_dataset_masks/s0327_total117_1p5mm"),
+        (None, "TotalSegmentator_dataset_masks/s0328_total117_1p5mm"),
+    ],
+)
+def test_in_pictures_of_real_cases_left_and_right_anterior_and_superior_are_right(ct, name, labels):
+    image = nib.as_closest_canonical(nib.load(REALDATA / f"{name}.nii.gz"))
+    torso = labels.source_to_torso[np.asarray(image.dataobj).astype(np.uint8)]
+    scan = nib.as_closest_canonical(nib.load(TESTDATA / f"{ct}.nii.gz")) if ct else None
+    hu = np.asarray(scan.dataobj).astype(np.int16) if scan else None
+    views = [(plane, SOFT_TISSUE) for plane in PLANES]
+    panels = {p.plane: p for p in draw_panels(hu, torso, image.header.get_zooms()[:3], labels, views, 300, trim=True)}
+
+    def find(plane: str, organ: str) -> np.ndarray:
+        """Mean (row, column) of a class; spine and liver are in every one of these cuts."""
+        data = panels[plane].labels
+        assert data is not None
+        ids = np.asarray(Image.open(io.BytesIO(data))) % OUTLINE
+        return np.argwhere(ids == labels.ids[organ]).mean(axis=0)
+
+    for plane in ("axial", "coronal"):
+        assert find(plane, "liver")[1] < panels[plane].width / 2, "the liver is on the left of the picture"
+    assert find("axial", "vertebrae")[0] > panels["axial"].height / 2, "the spine is below"
+    assert find("sagittal", "vertebrae")[1] > panels["sagittal"].width / 2, "the spine is on the right"
+    assert find("coronal", "liver")[0] < find("coronal", "urinary_bladder")[0]

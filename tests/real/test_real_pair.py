@@ -1,14 +1,17 @@
 """Two real patients: the statements are exactly what the clinical rows say."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
-from guidegen.pair.clinical import read_clinical
+from guidegen.pair.clinical import read_clinical, read_rows
 from guidegen.pair.join import join_case
 from guidegen.pair.parse import read_statements
 from guidegen.pair.record import build_record
+from guidegen.pair.reports import build_record as build_report_record
+from guidegen.pair.sentences import select_sentences, split_sentences
 from guidegen.pair.settings import PairSettings
 from guidegen.pair.write import write_prompt
 from guidegen.statements import Statements
@@ -17,6 +20,12 @@ from guidegen.study import Collection
 pytestmark = pytest.mark.real
 REALDATA = Path(os.environ.get("GUIDEGEN_REALDATA", Path(__file__).parents[2].parent / "shared" / "realdata"))
 CLINICAL = REALDATA / "clinical"
+IDENTIFYING = re.compile(r"TCGA|UUID|\d{4}|\d+[/-]\d+[/-]\d+|\b(?:Dr|Mrs?|MD|M\.D|Hospital|Name)\b|@", re.I)
+NEIGHBOURS = {
+    "pancreas": {"pancreas", "duodenum", "stomach", "spleen", "small bowel", "colon", "liver"},
+    "liver": {"liver"},
+}
+"""Organs that a report on a cancer of the key may call the site: ampullary tumours are among the pancreatic ones."""
 HEADER = {"sex": "", "age": "", "phase": "", "phase_source": "", "description": ""}
 
 
@@ -114,3 +123,24 @@ def test_every_patient_of_the_real_tables_can_be_worded_and_read_back(table, sit
         assert statements.histology
         for variant in range(6):
             assert read_statements(write_prompt(statements, 3, variant)) == statements
+
+
+@pytest.mark.parametrize(
+    ("table", "site", "share"),
+    [("tcga_path_reports_pancreas.tsv", "pancreas", 0.6), ("tcga_path_reports_liver.tsv", "liver", 0.4)],
+)
+def test_real_pathology_reports_give_statements_and_no_identifier(table, site, share):
+    """Scanned reports with all the faults of character recognition: the pathologists' own words or nothing."""
+    rows, _ = read_rows(CLINICAL / table)
+    read = 0
+    for row in rows:
+        sentences = split_sentences(row["ocr_text"])
+        for chosen in select_sentences(row["ocr_text"]):
+            assert chosen.text == sentences[chosen.number - 1]
+            assert not IDENTIFYING.search(chosen.text), chosen.text
+            assert row["patient_id"] not in chosen.text
+        record = build_report_record(row["ocr_text"], row["patient_id"], table, "ocr_text")
+        read += "histology" in record.values
+        assert record.values.get("site", site) in NEIGHBOURS[site], (row["patient_id"], record.sources["site"].value)
+        assert 3 <= record.values.get("size_mm", 30) <= 300
+    assert read > share * len(rows)

@@ -11,8 +11,10 @@ from gdc_server import Gdc
 from small_study import make_study
 
 from guidegen import services
-from guidegen.errors import ItemError, ShardFailed
+from guidegen.errors import GuideGenError, ItemError, ShardFailed
 from guidegen.index.build import INDEX_COLUMNS
+from guidegen.pair.clinical import read_clinical
+from guidegen.pair.record import build_record
 from guidegen.retrieve import gdc as client
 from guidegen.retrieve.clinical import retrieve_clinical
 from guidegen.retrieve.gdc import FIELDS, fetch_cases
@@ -149,3 +151,30 @@ def test_clinical_table_of_a_study(gdc: Gdc, tmp_path: Path) -> None:
     nobody = make_study(tmp_path, config + "retrieve: {gdc_url: 'http://127.0.0.1:9', attempts: 1}\n")
     with pytest.raises(ShardFailed, match=r"http://127\.0\.0\.1:9/cases: no connection"):
         retrieve_clinical(nobody, collection)
+
+
+def test_an_export_of_the_idc_serves_a_collection_that_the_gdc_does_not_know(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the columns of the IDC's clinical tables: `dicom_patient_id` holds the patient."""
+    config = "study: {name: idc, collections: [c4kc_kits]}\n"
+    study = make_study(tmp_path, config)
+    row = dict.fromkeys(INDEX_COLUMNS, "") | {"case": "KiTS-00001", "patient": "KiTS-00001", "patient_id": "KiTS-00001"}
+    write_tsv(study.index_table("c4kc_kits"), INDEX_COLUMNS, [row | {"licence": "CC BY 3.0", "shard": "s000"}])
+    collection = find_collection(study, "c4kc_kits")
+    assert retrieve_clinical(study, collection) == []
+    assert "retrieve.clinical.c4kc_kits" in caplog.text
+
+    study = make_study(tmp_path, config + "retrieve: {clinical: {c4kc_kits: exports/kits.csv}}\n")
+    with pytest.raises(GuideGenError, match=r"retrieve\.clinical\.c4kc_kits: no file"):
+        retrieve_clinical(study, collection)
+    (tmp_path / "exports").mkdir()
+    (tmp_path / "exports" / "kits.csv").write_text(
+        "dicom_patient_id,source_batch,gender,age_at_nephrectomy,comorbidities\n"
+        "KiTS-00001,0,female,61,none\nKiTS-00002,0,male,70,none\n"
+    )
+    (found,) = retrieve_clinical(study, collection)
+    assert (found["status"], found["key_column"]) == ("ok", "dicom_patient_id")
+    table = read_clinical(study.root / found["path"], ["KiTS-00001"])
+    record = build_record(table, "KiTS-00001", {"age": ["age_at_nephrectomy"]})
+    assert record.values == {"age": 61, "sex": "female"}

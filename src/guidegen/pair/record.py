@@ -44,7 +44,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "size_mm": (
         *("tumor_size_cm", "tumour_size_cm", "tumor_size_mm", "tumour_size_mm", "tumor_size", "tumour_size"),
-        *("tumor_largest_dimension_diameter", "tumor_depth_measurement"),
+        *("tumor_largest_dimension_diameter", "greatest_tumor_dimension"),
     ),
     "smoking": ("tobacco_smoking_status", "tobacco_smoking_history", "smoking_status", "smoking_history", "smoking"),
     "history": (

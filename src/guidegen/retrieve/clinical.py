@@ -1,4 +1,4 @@
-"""The clinical table of a collection: copied from the archive, asked of the GDC, or a lab's own, pseudonymised."""
+"""The clinical table of a collection: copied from the archive or an export, asked of the GDC, or a lab's own."""
 
 import csv
 import io
@@ -71,7 +71,11 @@ def _locate(study: Study, collection: Collection) -> ClinicalSource:
     settings = study.config.index
     patients = tuple(sorted({row["patient_id"] for row in study.read_index(collection.id)}))
     path, url, pseudonyms = None, "", None
-    if collection.source == "archive":
+    if collection.id in study.config.retrieve.clinical:
+        path = study.root / study.config.retrieve.clinical[collection.id].expanduser()
+        if not path.is_file():
+            raise GuideGenError(f"retrieve.clinical.{collection.id}: no file {path}")
+    elif collection.source == "archive":
         archive = settings.archive.expanduser()
         archive = archive if archive.is_absolute() else study.root / archive
         path = archive / "clinical" / f"{collection.id}.tsv"
@@ -87,6 +91,12 @@ def _locate(study: Study, collection: Collection) -> ClinicalSource:
             pseudonyms = {r["source_patient_id"]: r["patient_id"] for r in read_private(study, collection.id)}
     elif collection.clinical == "gdc":
         url = study.config.retrieve.gdc_url
+    else:
+        log.warning(
+            "%s: no clinical table; export it from the IDC and name it in retrieve.clinical.%s, else its prompts state "
+            "what headers and label maps show",
+            *(collection.id, collection.id),
+        )
     withdrawn = frozenset(list_withdrawn(study.root, collection.id))
     attempts = study.config.retrieve.attempts
     return ClinicalSource(collection.id, path, url, patients, pseudonyms, withdrawn, attempts)

@@ -1,5 +1,7 @@
 """Config section of the phase `retrieve`."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from guidegen.section import Section
@@ -26,3 +28,5 @@ class RetrieveSettings(Section):
     """Cap on the size of `data/raw` in 10^9 bytes, none: no cap; a job that would exceed it does not start."""
     gdc_url: str = "https://api.gdc.cancer.gov"
     """Service that the clinical tables of the public collections come from."""
+    clinical: dict[str, Path] = {}
+    """Clinical tables that lie here already, by collection, e.g. exports of the IDC; relative to the study."""
