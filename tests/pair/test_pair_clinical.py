@@ -130,6 +130,8 @@ def test_the_key_column_is_the_one_whose_values_are_patients(tmp_path):
         ("head", (None, "head", None)),
         ("Sigmoid colon", ("colon", "sigmoid colon", None)),
         ("Cecum", ("colon", "cecum", None)),
+        ("Hepatic flexure of colon", ("colon", "hepatic flexure", None)),
+        ("Splenic flexure", ("colon", "splenic flexure", None)),
         ("Rectosigmoid junction", ("rectum", "rectosigmoid junction", None)),
         ("Left kidney", ("kidney", None, "left")),
         ("Kidney, NOS", ("kidney", None, None)),

@@ -252,10 +252,12 @@ def split_site(text: str) -> tuple[str | None, str | None, str | None]:
     """
     words = re.sub(r"\bNOS\b", "", text, flags=re.I).lower().replace("caecum", "cecum").strip(" ,")
     side = next((side for side in ("left", "right") if re.search(rf"\b{side}\b", words)), None)
+    # The flexures are the colon's, not the liver's and the spleen's.
+    organs = re.sub(r"\b(?:hepatic|splenic)(?= flexure\b)", "", words)
     site = None
     for name, entry in SITES.items():
         names = "|".join(re.escape(n) for n in (entry.noun, entry.adjective, *entry.others))
-        if re.search(rf"(?<![\w])(?:{names})(?![\w])", words) and not (name == "urinary bladder" and "gall" in words):
+        if re.search(rf"(?<![\w])(?:{names})(?![\w])", organs) and not (name == "urinary bladder" and "gall" in words):
             site = name
             break
     for organ in [site] if site else list(SUBSITES):
