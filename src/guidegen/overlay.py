@@ -135,7 +135,9 @@ def compose_row(
     width = sum(panel.width for panel in panels) + gap * (len(panels) - 1)
     font = ImageFont.load_default(12)
     columns = max(int(width / font.getlength("n")), 20)
-    text = [part for line in (*title.splitlines(), note) for part in textwrap.wrap(line, columns)]
+    # The font has no minus sign.
+    lines = f"{title}\n{note}".replace("−", "-").splitlines()
+    text = [part for line in lines for part in textwrap.wrap(line, columns)]
     row = Image.new("RGB", (width, height + 8 + LINE_HEIGHT * len(text)), "black")
     x = 0
     for panel in panels:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from guidegen.index.pseudonyms import PRIVATE_COLUMNS, write_private
 from guidegen.pair.record import PatientRecord
-from guidegen.pair.reports import build_record, hash_reports, merge_report
+from guidegen.pair.reports import build_record, hash_reports, merge_report, read_reports
 from guidegen.pair.sentences import is_anonymous, select_sentences, split_sentences
 from guidegen.statements import Source
 from guidegen.study import Study
@@ -245,3 +246,21 @@ def test_what_cannot_be_used_is_refused_with_the_reason(reported: Path, setting:
     done = call("pair", "--collection", "tcga_kirc", "--study", reported, check=False)
     assert done.returncode == 2
     assert re.search(message, " ".join(done.stderr.split()))
+
+
+def test_reports_of_a_private_collection_are_found_by_the_real_id_and_cited_by_the_pseudonym(tmp_path: Path):
+    shutil.copytree(Path(__file__).parents[2] / "config", tmp_path / "config", ignore=shutil.ignore_patterns("presets"))
+    (tmp_path / "config" / "config.yaml").write_text(
+        "study: {name: lab, collections: []}\n"
+        "index: {local: {hospital: {folder: ct, site: liver}}}\n"
+        "pair: {reports: {hospital: {path: reports}}}\n"
+    )
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "Miller-1954.txt").write_text("Miller, Jane.\nHepatocellular carcinoma, 3 cm.")
+    study = Study.load(tmp_path)
+    row = dict.fromkeys(PRIVATE_COLUMNS, "") | {"patient_id": "0a1b2c3d4e5f", "source_patient_id": "Miller-1954"}
+    write_private(study, "hospital", [row])
+    found = read_reports(study, "hospital", ["0a1b2c3d4e5f"])
+    assert list(found) == ["0a1b2c3d4e5f"]
+    assert found["0a1b2c3d4e5f"].values == {"histology": "hepatocellular carcinoma", "site": "liver", "size_mm": 30.0}
+    assert "Miller" not in repr(found)

@@ -13,6 +13,8 @@ HEIGHT = 300
 MOST_SAMPLES = 256
 """Larger volumes are drawn from every second, third, … voxel."""
 SHOWN_FLAGS = 6
+NEAR, LUNG_SHARE = 5, 0.3
+"""Voxels around what was flagged, and the share of them in the lung that makes the lung's window the right one."""
 
 
 def draw_flagged(
@@ -39,7 +41,9 @@ def draw_flagged(
     thinned = tuple(slice(None, None, step) for step in steps)
     shown = torso[thinned]
     organ = find_organ(shown, flags, labels)
-    window = LUNG if organ == labels.ids["lung"] else SOFT_TISSUE
+    cut = _find_centre(shown == organ) if organ else None
+    near = shown[tuple(slice(max(i - NEAR, 0), i + NEAR + 1) for i in cut)] if cut else shown[:0]
+    window = LUNG if cut and (near == labels.ids["lung"]).mean() > LUNG_SHARE else SOFT_TISSUE
     panels = draw_panels(
         ct[thinned] if ct is not None else None,
         shown,
@@ -48,7 +52,7 @@ def draw_flagged(
         [(plane, window) for plane in PLANES],
         HEIGHT,
         trim=True,
-        cut=_find_centre(shown == organ) if organ else None,
+        cut=cut,
     )
     more = f" and {len(flags) - SHOWN_FLAGS} more" if len(flags) > SHOWN_FLAGS else ""
     note = f"{window}. {CONVENTION}" if ct is not None else f"No CT. {CONVENTION}"
