@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from guidegen.assets import ASSETS
+from guidegen.labels import load_labels
 from guidegen.overlay import LUNG, SOFT_TISSUE, choose_slices, compose_row, draw_panels
 
 
 @pytest.fixture(scope="module")
-def table(reported_study):
-    return reported_study.labels
+def table():
+    return load_labels(ASSETS / "config")
 
 
 @pytest.fixture

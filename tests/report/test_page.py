@@ -75,7 +75,7 @@ def test_every_file_that_the_page_names_exists(reported_study: Study, parsed: Pa
 
 def test_phantoms_are_called_phantoms_and_others_are_not(results, page: str, tmp_path: Path) -> None:
     assert "Phantom data: these are parametric torsos, not patients" in page
-    study = results.fabricate_results(tmp_path / "study", patients=6, asked=4, phantom=False)
+    study = results.fabricate_results(tmp_path / "study", patients=4, asked=4, phantom=False)
     for path in (study.root / "data/index").glob("*.tsv"):
         path.write_text(path.read_text().replace("phantom-1", "idc-v20"))
     assert "Phantom data" not in write_report(study).read_text()
@@ -103,8 +103,8 @@ def test_page_and_volumes_are_the_same_bytes_again_and_small(reported_study: Stu
     assert sum(path.stat().st_size for path in before) < 25e6
 
 
-def test_times_and_machines_are_beside_the_page_and_not_in_it(results, tmp_path: Path) -> None:
-    study = results.fabricate_results(tmp_path / "study", patients=6, asked=4)
+def test_times_and_machines_are_beside_the_page_and_not_in_it(small_study: Study) -> None:
+    study = small_study
     page = write_report(study).read_bytes()
     row = {"phase": "prepare", "job": {}, "start": "2026-01-02T03:04:05Z", "end": "2026-01-02T04:05:07Z", "inputs": {}}
     row |= {"outputs": {"data/cohort/cohort.tsv": "0"}, "code_commit": "0123456789abcdef-dirty", "guidegen": "9.9.9"}
@@ -124,15 +124,14 @@ def test_times_and_machines_are_beside_the_page_and_not_in_it(results, tmp_path:
 
 
 def test_without_a_network_the_page_is_written_and_says_how_to_get_the_viewer(
-    results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9")
-    study = results.fabricate_results(tmp_path / "study", patients=6, asked=4)
-    page = write_report(study).read_text()
+    page = write_report(small_study).read_text()
     assert "data-open=" not in page
     assert "run <code>guidegen report --study DIR</code>" in page
-    rows = {row["case"]: row for row in read_manifest(study.root / "results/report/viewer.tsv")}
+    rows = {row["case"]: row for row in read_manifest(small_study.root / "results/report/viewer.tsv")}
     assert rows["niivue"]["status"] == "excluded"
     assert "127.0.0.1:9" in rows["niivue"]["reason"]
     assert rows["train-0000"]["status"] == "ok"
@@ -149,10 +148,9 @@ def test_study_that_has_only_a_config_says_what_is_missing(reported_study: Study
     assert text.count("This phase has not been run yet") == len(SECTIONS) - 2
 
 
-def test_page_of_a_prompt_with_markup_shows_it_as_text(results, tmp_path: Path) -> None:
-    study = results.fabricate_results(tmp_path / "study", patients=6, asked=4)
-    path = study.root / "data/text/tcga_luad.tsv"
+def test_page_of_a_prompt_with_markup_shows_it_as_text(small_study: Study) -> None:
+    path = small_study.root / "data/text/tcga_luad.tsv"
     path.write_text(path.read_text().replace("lung cancer", "<script>alert(1)</script>"))
-    text = write_report(study).read_text()
+    text = write_report(small_study).read_text()
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert" in text

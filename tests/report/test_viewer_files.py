@@ -2,7 +2,6 @@
 
 import base64
 import json
-from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -51,8 +50,8 @@ def test_a_large_pair_is_reduced_and_stays_where_it_is() -> None:
     assert small.affine @ [2, 0, 0, 1] == pytest.approx(AFFINE @ [7, 0.5, 0, 1])
 
 
-def test_volumes_are_kept_until_their_files_change(results, tmp_path: Path) -> None:
-    study: Study = results.fabricate_results(tmp_path / "study", patients=6, asked=4)
+def test_volumes_are_kept_until_their_files_change(small_study: Study) -> None:
+    study = small_study
     write_report(study)
     manifest = study.root / "results" / "report" / "viewer.tsv"
     rows = {row["case"]: row for row in read_manifest(manifest) if row["case"] != "niivue"}

@@ -46,7 +46,7 @@ def describe_quality(tables: StudyTables) -> Part:
 
 def _show_flagged(tables: StudyTables) -> list[Table | Gallery]:
     """Flagged cases, those that their flags excluded first, and the pictures that `mask` drew of the first."""
-    flagged = [row for row in tables.mask if row.get("flags") or row["status"] == "excluded"]
+    flagged = [row for row in tables.mask if row.get("flags")]
     flagged.sort(key=lambda row: row["status"] == "ok")
     if not flagged:
         return []
@@ -54,7 +54,7 @@ def _show_flagged(tables: StudyTables) -> list[Table | Gallery]:
     rows = [
         [
             *(Cell(row["case"]), Cell(row["status"], style=f"badge {'warn' if row['status'] == 'ok' else 'bad'}")),
-            *(Cell((row.get("flags") or row["reason"])[:200]), Cell(row["table"], href=row["table"])),
+            *(Cell(row["flags"][:200]), Cell(row["table"], href=row["table"])),
         ]
         for row in flagged[:limit]
     ]

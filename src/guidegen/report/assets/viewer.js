@@ -39,6 +39,9 @@ const viewer = (() => {
       fontColor: [1, 1, 1, 1], textHeight: 0.045, clipPlaneHotKey: "", viewModeHotKey: "", loadingText: "",
     });
     await made.attachToCanvas(canvas);
+    // A closed dialog has no size, which WebGL would complain of.
+    const resize = made.resizeListener.bind(made);
+    made.resizeListener = () => { if (dialog.open) resize(); };
     made.onLocationChange = showLocation;
     niiVue = made;
   };
@@ -48,7 +51,7 @@ const viewer = (() => {
     const side = (value, plus, minus) => `${Math.abs(value).toFixed(0)} mm ${value < 0 ? minus : plus}`;
     const label = facts.names[Math.round(values[1]?.value ?? 0)] ?? "";
     find("place").textContent =
-      `${Math.round(values[0].value)} HU · ${label} · ${side(x, "R", "L")} · ${side(y, "A", "P")} · ${side(z, "S", "I")}`;
+      `${String(Math.round(values[0].value)).replace("-", "−")} HU · ${label} · ${side(x, "R", "L")} · ${side(y, "A", "P")} · ${side(z, "S", "I")}`;
   };
 
   const applyWindow = () => {
@@ -114,7 +117,7 @@ const viewer = (() => {
       labels.setColormapLabel(makeColours());
       niiVue.addVolume(ct);
       niiVue.addVolume(labels);
-      niiVue.scene.crosshairPos = findMiddle(labels);
+      niiVue.scene.crosshairPos = niiVue.vox2frac(findMiddle(labels));
       niiVue.createOnLocationChange();
       listShown(labels);
       find("grid").textContent = `Voxels of ${pair.voxel_mm} mm` +
@@ -139,7 +142,7 @@ const viewer = (() => {
       for (const sum of id === tumour ? sums : [sums[0]]) { sum[0] += x; sum[1] += y; sum[2] += z; sum[3] += 1; }
     }
     const [x, y, z, n] = sums[1][3] ? sums[1] : sums[0];
-    return n ? [(x / n + 0.5) / nx, (y / n + 0.5) / ny, (z / n + 0.5) / nz] : [0.5, 0.5, 0.5];
+    return (n ? [x / n, y / n, z / n] : [nx / 2, ny / 2, nz / 2]).map(Math.round);
   };
 
   const move = (x, y, z) => { if (niiVue?.volumes.length) niiVue.moveCrosshairInVox(x, y, z); };
