@@ -2,8 +2,9 @@
 
 Each generated CT and label map has a nearest training case; real held-out cases, whose nearest training case is a
 stranger by construction, say how near that usually is. A case counts as memorised where one of its two distances is
-below a share of the median distance of the held-out cases and below that of nearly all of them. A generated case that
-is merely smooth comes nearer to everything, but not that near.
+below a share of the median distance of the held-out cases. A generated case that is merely smooth comes nearer to
+everything, but not that near. The share of held-out cases that the same rule would list stands beside: what strangers
+that look alike make of it.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,8 +23,6 @@ from guidegen.study import Study
 
 CT_GRID, LABEL_GRID = 16, 32
 UNITS = {"ct": "HU", "labels": "share"}
-NEARLY_NONE = 0.01
-"""Share of held-out cases that may lie below a threshold."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ def evaluate_memorisation(study: Study, cohort: Sequence[CohortCase], sets: Sequ
     """Look for copies of training cases in every synthetic set.
 
     Returns:
-        `thresholds` and `held_out` (`ct` in HU, `labels` as a share; numbers and figures), `sets`: name → `cases`,
-        `ct` and `labels` (figures: mean distance to the nearest training case), `memorised` (share of cases),
+        `thresholds` (`ct` in HU, `labels` as a share); `held_out` and `sets`: name → `cases`, `ct` and `labels`
+        (figures: mean distance to the nearest training case), `memorised` (share of cases), of sets also
         `memorised_cases`; `cases`: one row per generated case with both neighbours and distances; `left_out`.
     """
     settings = study.config.evaluate
@@ -68,13 +67,15 @@ def evaluate_memorisation(study: Study, cohort: Sequence[CohortCase], sets: Sequ
         rows += cases
         found[name] = {
             "cases": len(cases),
-            **_estimate(study, name, made.volumes, neighbours),
-            "memorised": _average(study, f"{name} memorised", made.volumes, copied.astype(float), "share"),
+            **_estimate(study, name, made.volumes, neighbours, copied),
             "memorised_cases": [row["case"] for row in cases if row["memorised"]],
         }
     return {
         "thresholds": {kind: float(f"{value:.6g}") for kind, value in thresholds.items()},
-        "held_out": {"cases": len(held_out), **_estimate(study, "held-out", held_out, usual)},
+        "held_out": {
+            "cases": len(held_out),
+            **_estimate(study, "held-out", held_out, usual, mark_copies(usual, thresholds)),
+        },
         "sets": found,
         "cases": rows,
         "left_out": {},
@@ -139,10 +140,7 @@ def measure_labels(labels: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def find_thresholds(held_out: Neighbours, share: float) -> dict[str, float]:
     """Return the distances below which a case counts as memorised, given those of held-out real cases."""
-    return {
-        kind: float(min(share * np.median(distance), np.quantile(distance, NEARLY_NONE)))
-        for kind, distance in held_out.distance.items()
-    }
+    return {kind: share * float(np.median(distance)) for kind, distance in held_out.distance.items()}
 
 
 def mark_copies(neighbours: Neighbours, thresholds: dict[str, float]) -> np.ndarray:
@@ -165,10 +163,13 @@ def _list_cases(
     ]
 
 
-def _estimate(study: Study, name: str, volumes: Sequence[Volume], found: Neighbours) -> dict[str, Any]:
-    return {
+def _estimate(
+    study: Study, name: str, volumes: Sequence[Volume], found: Neighbours, copied: np.ndarray
+) -> dict[str, Any]:
+    distances = {
         kind: _average(study, f"{name} {kind}", volumes, found.distance[kind], unit) for kind, unit in UNITS.items()
     }
+    return distances | {"memorised": _average(study, f"{name} memorised", volumes, copied.astype(float), "share")}
 
 
 def _average(study: Study, key: str, volumes: Sequence[Volume], values: np.ndarray, unit: str) -> dict[str, Any]:

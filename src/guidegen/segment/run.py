@@ -36,6 +36,7 @@ def segment_arm(study: Study, name: str) -> list[dict[str, str]]:
     runs = study.config.segment.list_runs()
     if name not in runs:
         raise GuideGenError(f"segment.arms: no arm '{name}'; the config has {', '.join(runs)}")
+    _check_grid(study)
     torch.set_num_threads(study.config.study.threads)
     run = runs[name]
     training = list_training(study, run)
@@ -50,6 +51,17 @@ def segment_arm(study: Study, name: str) -> list[dict[str, str]]:
     if not _is_current(folder, key):
         _train(study, run, training, validation, folder, key)
     return _store(study, run, test, folder, key, fingerprint)
+
+
+def _check_grid(study: Study) -> None:
+    """Raise GuideGenError where volumes that are used whole do not fit the network."""
+    settings, grid = study.config.segment, study.config.prepare.grid
+    side = grid if settings.resolution == "labels" else 2 * grid
+    if settings.backend == "swinunetr" and side < settings.patch and (side % 32 or side < 64):
+        raise GuideGenError(
+            f"segment.backend: swinunetr takes volumes of 64, 96, 128 … voxels; segment.resolution "
+            f"'{settings.resolution}' with prepare.grid {grid} gives {side}"
+        )
 
 
 def _hash_settings(study: Study, run: Run) -> str:

@@ -126,9 +126,9 @@ class SegmentSettings(Section):
 
     @model_validator(mode="after")
     def _check_backend(self) -> Self:
-        if self.backend == "swinunetr" and (self.patch % 32 or self.filters % 12):
+        if self.backend == "swinunetr" and (self.patch % 32 or self.patch < 64 or self.filters % 12):
             raise ValueError(
-                f"swinunetr needs a patch that is a multiple of 32 and filters that are a multiple of 12; found "
+                f"swinunetr needs a patch of 64, 96, 128 … and filters that are a multiple of 12; found "
                 f"patch {self.patch}, filters {self.filters}"
             )
         if self.backend != "swinunetr" and self.filters % 8:
