@@ -26,7 +26,7 @@ All keys of `config/config.yaml` of a study, with type, default and meaning, fro
 out has its default; a wrong key or value is refused with its line and what would be right. `guidegen init` writes the
 same into the file itself, with the values of a preset.
 """
-LONGEST_DEFAULT = 60
+LONGEST_DEFAULT = 48
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -79,7 +79,7 @@ def _find_models(annotation: Any) -> list[type[BaseModel]]:
 
 def _name_type(annotation: Any) -> str:
     text = annotation.__name__ if inspect.isclass(annotation) and not get_args(annotation) else str(annotation)
-    return text.replace("typing.", "").replace("pathlib.", "").replace("NoneType", "None")
+    return text.replace("typing.", "").replace("pathlib.", "").replace("NoneType", "None").replace(" | ", " or ")
 
 
 def _shorten(value: Any) -> str:
