@@ -10,6 +10,7 @@ rule report:
         cohort="data/cohort/cohort.tsv",
         models=MODELS,
         synthetic=[table for name in SETS for table in expand_set(name)],
+        summaries=expand("results/synthetic/{name}/summary.json", name=list(SETS)),
         segmentation=expand("results/segmentation/{arm}.tsv", arm=ARMS),
         evaluation=expand("results/evaluation/{table}.json", table=EVALUATIONS),
     output:

@@ -1,13 +1,33 @@
-"""synthesize: prompt tables, then label maps and CTs shard by shard."""
+"""synthesize: prompt tables, then label maps and CTs shard by shard, then what the gates rejected."""
 
-SETS = tuple(study.config.synthesize.sets)
+from guidegen.synthesize.settings import TOTALSEGMENTATOR, check_segmenters
+
+SETS = study.config.synthesize.sets
 MODELS = expand("results/models/{stage}.tsv", stage=STAGES)
+
+try:
+    check_segmenters(SETS, study.config.segment)
+except GuideGenError as error:
+    raise WorkflowError(str(error)) from None
+
+
+def find_table(wildcards):
+    """The file that a set's prompts come from, where it has one."""
+    table = SETS[wildcards.name].table
+    return [table] if table else []
+
+
+def find_segmenter(wildcards):
+    """Manifest of the training that judges a set, where one does; it learns from no synthetic set."""
+    name = SETS[wildcards.name].segmenter
+    return [] if name in ("", TOTALSEGMENTATOR) else [f"results/segmentation/{name}.tsv"]
 
 
 rule synthesize_plan:
     input:
         cohort="data/cohort/cohort.tsv",
         text="data/cohort/text.tsv",
+        table=find_table,
     output:
         "results/synthetic/{name}/prompts.tsv",
     log:
@@ -28,6 +48,7 @@ rule synthesize:
         prompts="results/synthetic/{name}/prompts.tsv",
         cohort="data/cohort/cohort.tsv",
         models=MODELS,
+        segmenter=find_segmenter,
     output:
         "results/synthetic/{name}/{shard}.tsv",
     log:
@@ -48,5 +69,25 @@ rule synthesize:
         "{params.command} synthesize --set {wildcards.name} --shard {wildcards.shard} > {log} 2>&1"
 
 
+rule synthesize_summary:
+    input:
+        prompts="results/synthetic/{name}/prompts.tsv",
+        shards=lambda wildcards: expand_set(wildcards.name),
+    output:
+        "results/synthetic/{name}/summary.json",
+    log:
+        "logs/synthesize/{name}-summary.log",
+    resources:
+        mem_mb=grow(2000),
+        runtime=grow(30),
+    params:
+        command=CORE,
+        code=code_hash("synthesize.summary"),
+        settings=settings("synthesize"),
+    shell:
+        "{params.command} synthesize --summary --set {wildcards.name} > {log} 2>&1"
+
+
 localrules:
     synthesize_plan,
+    synthesize_summary,

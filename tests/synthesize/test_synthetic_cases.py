@@ -16,8 +16,12 @@ from guidegen.prepare.cohort import read_cohort
 from guidegen.study import Study
 from guidegen.synthesize.cases import CaseMaker
 from guidegen.synthesize.plan import CaseRequest, plan_set, read_plan
-from guidegen.synthesize.run import synthesize_prompt, synthesize_shard
+from guidegen.synthesize.prompts import check_prompt, list_notes
+from guidegen.synthesize.run import synthesize_prompts, synthesize_shard
 from guidegen.synthesize.sampler import find_spacing
+from guidegen.synthesize.summary import summarize_set
+
+GATES = {"volume", "components", "left_right", "order", "tumour", "hu", "noise", "seams", "agreement", "prompt"}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +61,9 @@ def test_sidecar_explains_the_case(made) -> None:
     assert sidecar["statements"] == request.statements
     weights = study.root / "results/models/latent_generator/model.safetensors"
     assert sidecar["models"]["latent_generator"] == hash_file(weights)
-    assert set(sidecar["gates"]) == {"volume", "left_right", "order", "hu"}
+    assert set(sidecar["gates"]) == GATES
+    assert sidecar["gates"]["agreement"] == {"passed": None, "details": ["no segmenter"]}
+    assert sidecar["notes"] == []
     training = [case for case in read_cohort(study) if case.split == "train"]
     assert sum(entry["cases"] for entry in sidecar["licences"]) == len(training)
     assert {entry["collection"] for entry in sidecar["licences"]} == {case.collection for case in training}
@@ -75,7 +81,7 @@ def test_a_case_made_alone_has_the_same_bytes_as_in_its_set(made) -> None:
     study, rows = made
     last = read_plan(study, "adherence")[-1]
     shard = study.shard("results", "synthetic", "alone", "s000")
-    maker = CaseMaker.load(study, reject=False)
+    maker = CaseMaker.load(study, [last], reject=False)
     alone = process_items(shard, [Item(last.case, {}, last)], maker.make, fingerprint="", columns=list(rows[0])[6:])
     in_set = next(row for row in rows if row["case"] == last.case)
     for column in ("sha256", "labels_sha256", "sidecar_sha256"):
@@ -95,8 +101,9 @@ def test_rejected_case_is_drawn_again_and_then_a_row_with_its_reason(made) -> No
     assert all("volume" in row["reason"] and row["attempts"] == "2" for row in rows)
     rejections = json.loads(rows[0]["rejections"])
     assert [entry["attempt"] for entry in rejections] == [0, 1]
-    maker = CaseMaker.load(study, reject=True)
+    assert set(rejections[0]["gates"]) == GATES
     request = read_plan(study, "train", "s001")[0]
+    maker = CaseMaker.load(study, [request], reject=True)
     first, second = (maker.sampler.draw(request, attempt) for attempt in (0, 1))
     assert not np.array_equal(first[1], second[1])
 
@@ -111,47 +118,107 @@ def test_models_that_do_not_fit_are_refused_with_both_names(made, tmp_path: Path
         synthesize_shard(own, "adherence", "s000")
     save_random_models(own)
     path = root / "results/models/latent_generator/model.json"
-    text = path.read_text()
-    path.write_text(text.replace(json.loads(text)["binding"]["encoder_hash"], "0123456789abcdef"))
-    write_model_manifest(own, "latent_generator")
-    with pytest.raises(GuideGenError, match=r"trained with encoder_hash '0123456789abcdef', the study has"):
-        synthesize_shard(own, "adherence", "s000")
+    binding = json.loads(path.read_text())["binding"]
+    for field, value, message in (
+        ("encoder", "BiomedBERT", "trained with text encoder 'BiomedBERT', the study has 'all-MiniLM-L6-v2'"),
+        ("encoder_hash", "0123456789abcdef", "trained with encoder_hash '0123456789abcdef', the study has"),
+    ):
+        save_random_models(own)
+        path.write_text(path.read_text().replace(f'"{binding[field]}"', f'"{value}"'))
+        write_model_manifest(own, "latent_generator")
+        with pytest.raises(GuideGenError, match=message):
+            synthesize_shard(own, "adherence", "s000")
+    save_random_models(own)
     (root / "config/labels.tsv").write_text((root / "config/labels.tsv").read_text().replace("spleen\t", "milt\t", 1))
-    with pytest.raises(GuideGenError, match="labels_hash"):
+    with pytest.raises(GuideGenError, match=r"its class 'spleen' is 'milt' in config/labels\.tsv"):
         synthesize_shard(Study.load(root), "adherence", "s000")
     own.manifest("results", "models", "contrast_autoencoder").unlink()
     with pytest.raises(GuideGenError, match="contrast_autoencoder was not trained yet"):
         synthesize_shard(own, "adherence", "s000")
 
 
-def test_free_prompt_on_trained_models(made, tmp_path: Path) -> None:
+def make(study: Study, out: Path, *prompts: str, count: int = 1, seed: int | None = None) -> list[dict[str, str]]:
+    return synthesize_prompts(study, [check_prompt(text, "--prompt") for text in prompts], count, out, seed)
+
+
+def test_free_prompts_on_trained_models(made, tmp_path: Path) -> None:
     study, _ = made
     prompt = "68-year-old woman, 3 cm mass in the left kidney, portal venous phase, chest to pelvis"
-    paths = synthesize_prompt(study, prompt, 2, tmp_path / "a")
-    assert [path.name for path in paths] == ["case-0000.ct.nii.gz", "case-0001.ct.nii.gz"]
-    again = synthesize_prompt(study, prompt, 1, tmp_path / "b")
-    assert again[0].read_bytes() == paths[0].read_bytes()
-    assert paths[0].read_bytes() != paths[1].read_bytes()
-    other = synthesize_prompt(study, prompt, 1, tmp_path / "c", seed=5)
-    assert other[0].read_bytes() != paths[0].read_bytes()
-    sidecar = json.loads((tmp_path / "a/case-0000.json").read_text())
-    assert sidecar["prompt"] == prompt
+    rows = make(study, tmp_path / "a", prompt, count=2)
+    assert [row["path"] for row in rows] == ["cases/case-0000.ct.nii.gz", "cases/case-0001.ct.nii.gz"]
+    assert rows[0]["sha256"] != rows[1]["sha256"]
+    assert make(study, tmp_path / "b", prompt)[0]["sha256"] == rows[0]["sha256"]
+    assert make(study, tmp_path / "c", prompt, seed=5)[0]["sha256"] != rows[0]["sha256"]
+    sidecar = json.loads((tmp_path / "a" / rows[0]["sidecar_path"]).read_text())
+    assert sidecar["prompt"] == rows[0]["prompt"] == prompt
     assert sidecar["statements"]["side"] == "left"
     assert sidecar["statements"]["tumour_size_mm"] == 30
+
+
+def test_the_same_call_goes_on_where_it_ended_and_another_prompt_is_refused(made, tmp_path: Path) -> None:
+    study, _ = made
+    first = make(study, tmp_path / "out", "CT of the chest")
+    old = (tmp_path / "out" / first[0]["path"]).stat().st_mtime_ns
+    both = make(study, tmp_path / "out", "CT of the chest", count=2)
+    assert [row["sha256"] for row in both][:1] == [first[0]["sha256"]]
+    assert (tmp_path / "out" / first[0]["path"]).stat().st_mtime_ns == old
+    for prompt, seed in (("CT of the pelvis", None), ("CT of the chest", 7)):
+        with pytest.raises(GuideGenError, match="case-0000 is of another prompt or seed"):
+            make(study, tmp_path / "out", prompt, seed=seed)
+    assert len(list((tmp_path / "out" / "cases").iterdir())) == 6
+
+
+def test_a_case_that_fails_is_a_row_and_the_others_are_made(made, tmp_path: Path, monkeypatch) -> None:
+    study, _ = made
+    from guidegen.models.contrast_autoencoder import ContrastAutoencoder
+
+    decode = ContrastAutoencoder.decode
+    calls = iter([True, False, False])
+    monkeypatch.setattr(ContrastAutoencoder, "decode", lambda *given: decode(*given) * (np.nan if next(calls) else 1))
+    rows = make(study, tmp_path / "out", "CT of the chest", count=3)
+    assert [row["status"] for row in rows] == ["failed", "ok", "ok"]
+    assert "not finite" in rows[0]["reason"]
 
 
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [
-        ("  ", "empty"),
-        ("kidney " * 2000, "at most 2000"),
+        ("  ", "--prompt is empty"),
+        ("?!", "--prompt is empty"),
+        ("kidney " * 1429, "has 10002 characters, at most 2000"),
         ("Left kidney removed, 3 cm mass in the left kidney.", "contradicts itself"),
     ],
 )
-def test_prompts_without_sense_are_refused(study: Study, tmp_path: Path, prompt: str, message: str) -> None:
+def test_prompts_without_sense_are_refused(prompt: str, message: str) -> None:
     with pytest.raises(GuideGenError, match=message):
-        synthesize_prompt(study, prompt, 1, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+        check_prompt(prompt, "--prompt")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "notes"),
+    [
+        ("68-year-old woman, 3 cm mass in the left kidney, chest to pelvis", []),
+        ("ασθενής χωρίς ευρήματα", ["prompts are read in English"]),
+        ("Patientin mit unklarem Befund", ["no statement understood"]),
+        ("3 cm mass in the prostate", ["no class for the prostate"]),
+        ("CT of the chest, broken sternum and a thyroid gland nodule", ["not where", "'sternum'", "'thyroid gland'"]),
+    ],
+)
+def test_what_the_models_cannot_heed_is_said(study: Study, prompt: str, notes: list[str]) -> None:
+    told = list_notes(prompt, study.labels)
+    assert len(told) == len(notes), told
+    for part, text in zip(notes, told, strict=True):
+        assert part in text
+
+
+def test_a_prompt_that_is_not_understood_is_drawn_and_its_sidecar_says_so(made, tmp_path: Path, caplog) -> None:
+    study, _ = made
+    long = "Very long story. " * 60 + "CT of the chest"
+    rows = make(study, tmp_path / "out", "ασθενής χωρίς ευρήματα", long)
+    assert "no statement understood" in caplog.text
+    foreign, cut = (json.loads((tmp_path / "out" / row["sidecar_path"]).read_text())["notes"] for row in rows)
+    assert "read in English" in foreign[0]
+    assert "longer than the text encoder reads" in cut[0]
 
 
 def test_spacing_is_the_condition_or_the_median_of_its_coverage() -> None:
@@ -164,7 +231,20 @@ def test_spacing_is_the_condition_or_the_median_of_its_coverage() -> None:
     assert find_spacing(unstated, known) == ((4, 4, 8.5), "median of all training cases (4)")
 
 
-def test_prompt_in_another_language_is_drawn_and_said_not_to_be_understood(made, tmp_path: Path, caplog) -> None:
+def test_summary_counts_every_draw_and_why_it_was_rejected(made) -> None:
     study, _ = made
-    assert synthesize_prompt(study, "ασθενής χωρίς ευρήματα", 1, tmp_path / "out")[0].is_file()
-    assert "no statement understood" in caplog.text
+    with pytest.raises(GuideGenError, match=r"train/s000\.tsv: not made yet"):
+        summarize_set(study, "train")
+    rows = [row for shard in ("s000", "s001") for row in synthesize_shard(study, "train", shard)]
+    found = summarize_set(study, "train")
+    assert found["cases"] == {"ok": 0, "excluded": 5, "failed": 0}
+    assert found["draws"] == sum(int(row["attempts"]) for row in rows) == 10
+    assert found["gates"]["volume"] == {"required": True, "judged": 10, "failed": 10, "failed_share": 1.0}
+    assert found["gates"]["agreement"]["judged"] == 0
+    assert sum(found["reasons"].values()) == 10
+    assert all("volume" in reason for reason in found["reasons"])
+    assert json.loads((study.root / "results/synthetic/train/summary.json").read_text()) == found
+    free = summarize_set(study, "adherence")
+    assert free["cases"]["ok"] == free["draws"] == 3
+    assert free["gates"]["volume"]["failed"] == 3
+    assert free["reasons"] == {}

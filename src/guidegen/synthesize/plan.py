@@ -1,14 +1,21 @@
 """The prompt table of a synthetic set: what each case is asked to be."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from guidegen.errors import GuideGenError
+from guidegen.pair.write import write_prompt
 from guidegen.prepare.cohort import CohortCase, read_cohort
 from guidegen.seeds import derive_rng, derive_seed
 from guidegen.study import Study
-from guidegen.synthesize.settings import SetSettings
+from guidegen.synthesize.design import list_cells
+from guidegen.synthesize.prompts import read_prompt_table
+from guidegen.synthesize.settings import DesignSettings, SetSettings
 from guidegen.tables import read_tsv, write_tsv
 
 PLAN_COLUMNS = (
@@ -25,11 +32,26 @@ class CaseRequest:
     prompt: str
     statements: dict[str, Any]
     source_case: str
+    """Case whose prompt or numbers are used, "" for none."""
     split: str
     spacing: tuple[float, float, float] | None
     """Millimetres per voxel of the label grid."""
     coverage: tuple[float, float] | None
     seed: int
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Prompt, statements and source of numbers of one case of a set."""
+
+    prompt: str
+    statements: str
+    """JSON."""
+    source: CohortCase | None
+
+
+MakeWish = Callable[[int, str], Wish]
+"""Number and name of a case → what it is asked to be; the first cases of a set do not depend on its size."""
 
 
 def read_set(study: Study, name: str) -> SetSettings:
@@ -41,48 +63,129 @@ def read_set(study: Study, name: str) -> SetSettings:
 
 
 def plan_set(study: Study, name: str) -> list[dict[str, Any]]:
-    """Write `results/synthetic/<name>/prompts.tsv` from the prompts of one split and return its rows.
+    """Write `results/synthetic/<name>/prompts.tsv` and return its rows.
 
-    Source cases are dealt like cards: each is used once before any is used again, each time with a wording drawn
-    anew. Growing the set leaves its first cases as they were.
+    Prompts come from the patients of a split, from a design or from a user's file. They are dealt like cards: each
+    source case, cell or line is used once before any is used again. Growing the set leaves its first cases as they
+    were.
 
     Raises:
-        GuideGenError: unknown set, or no case of the split has a prompt.
+        GuideGenError: unknown set, no case of the split has a prompt, no cell of the design can exist, or the file has
+            a prompt that cannot be used.
     """
     settings = read_set(study, name)
+    if settings.design:
+        make_wish = _deal_design(study, name, settings.design)
+    elif settings.table:
+        make_wish = _deal_table(study, name, settings)
+    else:
+        make_wish = _deal_cohort(study, name, settings)
+    rows = [_plan_case(study, name, number, make_wish) for number in range(settings.cases)]
+    write_tsv(study.root / "results" / "synthetic" / name / "prompts.tsv", PLAN_COLUMNS, rows)
+    return rows
+
+
+def locate_table(study: Study, name: str) -> Path | None:
+    """Return the file that a set's prompts come from, None where they come from the cohort or a design."""
+    table = read_set(study, name).table
+    return study.root / table if table else None
+
+
+def _deal_cohort(study: Study, name: str, settings: SetSettings) -> MakeWish:
+    """Prompts of a split's patients, each time with a wording drawn anew."""
     wordings: dict[str, list[dict[str, str]]] = {}
     for row in read_tsv(study.root / "data" / "cohort" / "text" / "prompts.tsv", ("case", "prompt", "statements")):
         wordings.setdefault(row["case"], []).append(row)
     sources = [case for case in read_cohort(study) if case.split == settings.split and case.case in wordings]
     if not sources:
         raise GuideGenError(f"set '{name}': no case of split '{settings.split}' in data/cohort/cohort.tsv has a prompt")
-    rows = [_plan_case(study, name, number, sources, wordings) for number in range(settings.cases)]
-    write_tsv(study.root / "results" / "synthetic" / name / "prompts.tsv", PLAN_COLUMNS, rows)
-    return rows
+
+    def make_wish(number: int, case: str) -> Wish:
+        source = sources[_deal(study, name, number, len(sources))]
+        choices = wordings[source.case]
+        row = choices[_derive_rng(study, name, "wording", case).integers(len(choices))]
+        return Wish(row["prompt"], row["statements"], source)
+
+    return make_wish
 
 
-def _plan_case(
-    study: Study, name: str, number: int, sources: list[CohortCase], wordings: dict[str, list[dict[str, str]]]
-) -> dict[str, Any]:
-    seed, settings = study.config.study.seed, study.config.synthesize
-    deal, place = divmod(number, len(sources))
-    order = derive_rng(seed, "synthesize", name, "deal", deal).permutation(len(sources))
-    source = sources[order[place]]
+def _deal_design(study: Study, name: str, design: DesignSettings) -> MakeWish:
+    cells, left_out = list_cells(design)
+    if not cells:
+        raise GuideGenError(
+            f"set '{name}': every combination of its design contradicts itself, e.g. {left_out[0][1]}; change "
+            f"synthesize.sets.{name}.design"
+        )
+    donors = _Donors(study, name)
+
+    def make_wish(number: int, case: str) -> Wish:
+        said = cells[_deal(study, name, number, len(cells))].draw(_derive_rng(study, name, "levels", case))
+        statements = said.model_dump(mode="json", exclude_defaults=True)
+        prompt = write_prompt(said, study.config.study.seed, 1 + number)
+        return Wish(prompt, json.dumps(statements), donors.choose(case, statements))
+
+    return make_wish
+
+
+def _deal_table(study: Study, name: str, settings: SetSettings) -> MakeWish:
+    path = study.root / settings.table
+    prompts = read_prompt_table(path)
+    if settings.cases < len(prompts):
+        raise GuideGenError(
+            f"{path} has {len(prompts)} prompts, synthesize.sets.{name}.cases is {settings.cases}: some would never be "
+            f"used; set it to {len(prompts)} or more"
+        )
+    donors = _Donors(study, name)
+
+    def make_wish(number: int, case: str) -> Wish:
+        prompt = prompts[number % len(prompts)]
+        return Wish(prompt.text, json.dumps(prompt.statements), donors.choose(case, prompt.statements))
+
+    return make_wish
+
+
+class _Donors:
+    """Real cases that lend spacing and covered range to prompts that are nobody's."""
+
+    def __init__(self, study: Study, name: str) -> None:
+        settings = read_set(study, name)
+        self.study, self.name = study, name
+        wanted = settings.split if settings.numeric_conditions else None
+        self.cases = [case for case in read_cohort(study) if case.split == wanted]
+
+    def choose(self, case: str, statements: dict[str, Any]) -> CohortCase | None:
+        """Return one that covers what the statements say, None where they say nothing or none does."""
+        stated = statements.get("coverage_first"), statements.get("coverage_last")
+        fitting = [donor for donor in self.cases if (donor.coverage_first, donor.coverage_last) == stated]
+        return fitting[_derive_rng(self.study, self.name, "numbers", case).integers(len(fitting))] if fitting else None
+
+
+def _derive_rng(study: Study, name: str, *parts: str | int) -> np.random.Generator:
+    return derive_rng(study.config.study.seed, "synthesize", name, *parts)
+
+
+def _deal(study: Study, name: str, number: int, size: int) -> int:
+    """Return which of `size` cards the case with this number gets; they are shuffled anew for each round."""
+    deal, place = divmod(number, size)
+    return int(_derive_rng(study, name, "deal", deal).permutation(size)[place])
+
+
+def _plan_case(study: Study, name: str, number: int, make_wish: MakeWish) -> dict[str, Any]:
     case = f"{name}-{number:05d}"
-    choices = wordings[source.case]
-    row = choices[derive_rng(seed, "synthesize", name, "wording", case).integers(len(choices))]
-    numeric = settings.sets[name].numeric_conditions
+    wish, settings = make_wish(number, case), read_set(study, name)
+    source = wish.source
+    numeric = source if settings.numeric_conditions else None
     return {
         "case": case,
-        "prompt": row["prompt"],
-        "statements": row["statements"],
-        "split": source.split,
-        "source_case": source.case,
-        "spacing_mm": ",".join(f"{value:.6g}" for value in source.spacing) if numeric else "",
-        "coverage_top": source.coverage[0] if numeric and source.coverage else "",
-        "coverage_bottom": source.coverage[1] if numeric and source.coverage else "",
-        "seed": derive_seed(seed, "synthesize", name, case),
-        "shard": settings.name_shard(number),
+        "prompt": wish.prompt,
+        "statements": wish.statements,
+        "split": source.split if source else "",
+        "source_case": source.case if source else "",
+        "spacing_mm": ",".join(f"{value:.6g}" for value in numeric.spacing) if numeric else "",
+        "coverage_top": numeric.coverage[0] if numeric and numeric.coverage else "",
+        "coverage_bottom": numeric.coverage[1] if numeric and numeric.coverage else "",
+        "seed": derive_seed(study.config.study.seed, "synthesize", name, case),
+        "shard": study.config.synthesize.name_shard(number),
     }
 
 

@@ -108,6 +108,9 @@ def _add_set(study: Study, graph: StudyGraph, name: str) -> None:
         )
     add_table(graph, plan, (f"{plan}#{row['case']}" for row in requests))
     models = [f"{MODELS}/{stage}.tsv#model" for stage in NETWORKS]
+    settings = study.config.synthesize.sets.get(name)
+    models += [f"results/segmentation/{settings.segmenter}.tsv#model"] if settings and settings.segmenter else []
+    made: list[str] = []
     for path in sorted((study.root / "results" / "synthetic" / name).glob("s*.tsv")):
         manifest = path.relative_to(study.root).as_posix()
         keys = []
@@ -120,6 +123,10 @@ def _add_set(study: Study, graph: StudyGraph, name: str) -> None:
                 Node(keys[-1], "synthetic case", name_files(row), facts=facts), [f"{plan}#{row['case']}", *models]
             )
         add_table(graph, manifest, keys)
+        made += keys
+    summary = f"results/synthetic/{name}/summary.json"
+    if (study.root / summary).is_file():
+        graph.add(Node(summary, "summary of a set", (summary,)), made)
 
 
 def _add_arm(study: Study, graph: StudyGraph, arm: str) -> None:

@@ -146,7 +146,7 @@ def _synthesize(study: Study, item: Sampled, folder: Path) -> list[dict[str, str
 
     _, _, name, manifest = item.table.split("/")
     (folder / "results" / "synthetic").mkdir(parents=True)
-    for part in ("config", "data", "results/models"):
+    for part in ("config", "data", "results/models", "results/segmentation"):
         (folder / part).symlink_to(study.root / part)
     plan = f"results/synthetic/{name}/prompts.tsv"
     _copy_rows(study.root / plan, folder / plan, item.case)
