@@ -33,7 +33,7 @@ def measure_frechet(one: np.ndarray, other: np.ndarray) -> float:
 def _root(vectors: np.ndarray) -> np.ndarray:
     """Return A with AᵀA the covariance of the vectors, of at most F rows."""
     centred = (vectors - vectors.mean(0)) / np.sqrt(len(vectors) - 1)
-    return np.linalg.qr(centred, mode="r") if len(centred) > centred.shape[1] else centred
+    return np.asarray(np.linalg.qr(centred, mode="r")) if len(centred) > centred.shape[1] else centred
 
 
 def estimate_by_jackknife(

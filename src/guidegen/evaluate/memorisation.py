@@ -2,9 +2,9 @@
 
 Each generated CT and label map has a nearest training case; real held-out cases, whose nearest training case is a
 stranger by construction, say how near that usually is. A case counts as memorised where one of its two distances is
-below a share of the median distance of the held-out cases. A generated case that is merely smooth comes nearer to
-everything, but not that near. The share of held-out cases that the same rule would list stands beside: what strangers
-that look alike make of it.
+below a share of the median distance of the held-out cases and below nearly all of them, or 0. A generated case that is
+merely smooth comes nearer to everything, but not that near. The share of held-out cases that the same rule would list
+stands beside.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,6 +23,8 @@ from guidegen.study import Study
 
 CT_GRID, LABEL_GRID = 16, 32
 UNITS = {"ct": "HU", "labels": "share"}
+NEARLY_NONE = 0.05
+"""At most this share of held-out cases lies below a threshold."""
 
 
 @dataclass(frozen=True)
@@ -140,12 +142,16 @@ def measure_labels(labels: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def find_thresholds(held_out: Neighbours, share: float) -> dict[str, float]:
     """Return the distances below which a case counts as memorised, given those of held-out real cases."""
-    return {kind: share * float(np.median(distance)) for kind, distance in held_out.distance.items()}
+    return {
+        kind: float(min(share * np.median(distance), np.quantile(distance, NEARLY_NONE, method="lower")))
+        for kind, distance in held_out.distance.items()
+    }
 
 
 def mark_copies(neighbours: Neighbours, thresholds: dict[str, float]) -> np.ndarray:
-    """Return which cases are nearer to a training case than a threshold allows, by CT or by labels, shape (cases,)."""
-    return (neighbours.distance["ct"] < thresholds["ct"]) | (neighbours.distance["labels"] < thresholds["labels"])
+    """Return which cases are a training case or nearer to one than a threshold allows, by CT or labels, (cases,)."""
+    found = [(neighbours.distance[kind] < thresholds[kind]) | (neighbours.distance[kind] == 0) for kind in UNITS]
+    return np.any(found, axis=0)
 
 
 def _list_cases(

@@ -61,7 +61,7 @@ class EvaluateSettings(Section):
     """Pairs of cases that MS-SSIM is measured on."""
     memorised_below: float = Field(0.5, gt=0, lt=1)
     """A generated case counts as memorised where its distance to the nearest training case is below this share of the
-    median distance of held-out real cases to theirs."""
+    median distance of held-out real cases to theirs (and below those of 95 % of them)."""
 
     @model_validator(mode="after")
     def _check_window(self) -> Self:
