@@ -85,7 +85,10 @@ def _is_of_series(path: Path, series_uid: str) -> bool:
 
 
 class Fetcher:
-    """Fetches up to `at_once` series at a time: the one that is asked for and those that come after it."""
+    """Fetches up to `at_once` series at a time: the one that is asked for and those that come after it.
+
+    As many again may lie ready, so that fetching goes on while one series is checked and stored.
+    """
 
     def __init__(self, tasks: Sequence[Retrieval], at_once: int, pool: ThreadPoolExecutor) -> None:
         self._tasks = sorted(tasks, key=lambda task: task.case)
@@ -97,7 +100,7 @@ class Fetcher:
         """Return the files of a series, as `fetch_series` does, and raise what it raised."""
         self._start(task)
         place = self._places.get(task.case, len(self._tasks)) + 1
-        while len(self._started) < self._at_once and place < len(self._tasks):
+        while len(self._started) < 2 * self._at_once and place < len(self._tasks):
             self._start(self._tasks[place])
             place += 1
         return self._started.pop(task.case).result()
