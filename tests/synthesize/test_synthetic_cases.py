@@ -14,11 +14,12 @@ from guidegen.errors import GuideGenError
 from guidegen.manifest import Item, process_items
 from guidegen.prepare.cohort import read_cohort
 from guidegen.study import Study
+from guidegen.synthesize.batches import LARGEST_BATCH, BatchSampler, fit_batch
 from guidegen.synthesize.cases import CaseMaker
 from guidegen.synthesize.plan import CaseRequest, plan_set, read_plan
 from guidegen.synthesize.prompts import check_prompt, list_notes
 from guidegen.synthesize.run import synthesize_prompts, synthesize_shard
-from guidegen.synthesize.sampler import find_spacing
+from guidegen.synthesize.sampler import PairSampler, find_spacing
 from guidegen.synthesize.summary import summarize_set
 
 GATES = {"volume", "components", "left_right", "order", "tumour", "hu", "noise", "seams", "agreement", "prompt"}
@@ -86,6 +87,32 @@ def test_a_case_made_alone_has_the_same_bytes_as_in_its_set(made) -> None:
     in_set = next(row for row in rows if row["case"] == last.case)
     for column in ("sha256", "labels_sha256", "sidecar_sha256"):
         assert alone[0][column] == in_set[column]
+
+
+def test_cases_drawn_ahead_in_a_batch_are_those_drawn_alone(made, monkeypatch) -> None:
+    study, _ = made
+    requests = read_plan(study, "adherence")
+    sampler = BatchSampler.load(PairSampler.load(study), reversed(requests))
+    alone = [sampler.sampler.draw([request], 0)[0] for request in requests]
+    sampler.size, asked = 2, []
+    draw = PairSampler.draw
+
+    def note(self: PairSampler, batch: list[CaseRequest], attempt: int) -> list:
+        asked.append([request.case for request in batch])
+        return draw(self, batch, attempt)
+
+    monkeypatch.setattr(PairSampler, "draw", note)
+    for request, pair in zip(requests, alone, strict=True):
+        for drawn, expected in zip(sampler.draw(request, 0), pair, strict=True):
+            np.testing.assert_array_equal(drawn, expected)
+    first, second, third = (request.case for request in requests)
+    assert asked == [[first, second], [third]]
+
+
+def test_a_batch_fills_most_of_the_free_memory_and_no_more() -> None:
+    assert fit_batch(free=10_000, per_case=1_000) == 8
+    assert fit_batch(free=500, per_case=1_000) == 1
+    assert fit_batch(free=10**12, per_case=1) == LARGEST_BATCH
 
 
 def test_cases_of_one_prompt_differ(made) -> None:
