@@ -58,6 +58,13 @@ def expand_set(name):
     return [f"results/synthetic/{name}/{shard}.tsv" for shard in shards]
 
 
+def find_synthetic(wildcards):
+    """Manifests of the synthetic set that a segmenter learns from."""
+    segment = study.config.segment
+    name = segment.arms[segment.list_runs()[wildcards.arm].arm].synthetic
+    return expand_set(name) if name else []
+
+
 def cancel_earlier_jobs():
     """Cancel the study's jobs in SLURM's queue: while Snakemake holds the study's lock, they are those of a dead run."""
     try:

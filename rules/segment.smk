@@ -7,12 +7,6 @@ SEGMENT = study.config.segment
 ARMS = SEGMENT.list_runs()
 
 
-def find_synthetic(wildcards):
-    """Manifests of the synthetic set that an arm learns from."""
-    name = SEGMENT.arms[ARMS[wildcards.arm].arm].synthetic
-    return expand_set(name) if name else []
-
-
 rule segment:
     input:
         cohort="data/cohort/cohort.tsv",
