@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 import torch
 
+from guidegen.models.memory import measure_free_memory
 from guidegen.synthesize.plan import CaseRequest
 from guidegen.synthesize.sampler import PairSampler
 
@@ -45,7 +46,8 @@ class BatchSampler:
     def _draw_ahead(self, request: CaseRequest) -> None:
         later = [other for case, other in self.waiting.items() if case > request.case and case not in self.drawn]
         batch = [request, *later[: self.size - 1]]
-        on_gpu = self.sampler.synthesizer.alpha_bar.is_cuda
+        device = self.sampler.synthesizer.alpha_bar.device
+        on_gpu = device.type == "cuda"
         if on_gpu:
             torch.cuda.reset_peak_memory_stats()
             before = torch.cuda.memory_allocated()
@@ -60,12 +62,7 @@ class BatchSampler:
             return
         self.drawn |= {each.case: pair for each, pair in zip(batch, pairs, strict=True)}
         if on_gpu and self.size == 1 and len(batch) == 1:
-            self.size = fit_batch(measure_free_memory(), torch.cuda.max_memory_allocated() - before)
-
-
-def measure_free_memory() -> int:
-    """Return the bytes of the GPU that this process can still get, with what it holds in its cache."""
-    return torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+            self.size = fit_batch(measure_free_memory(device), torch.cuda.max_memory_allocated() - before)
 
 
 def fit_batch(free: int, per_case: int) -> int:

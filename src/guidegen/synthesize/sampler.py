@@ -19,10 +19,9 @@ from guidegen.models.semantic_synthesizer import SemanticSynthesizer
 from guidegen.models.text import TextEncoder, hash_encoder
 from guidegen.prepare.text import hash_prompt
 from guidegen.seeds import derive_seed
+from guidegen.stages import NETWORKS
 from guidegen.study import Study
 from guidegen.synthesize.plan import CaseRequest
-
-STAGES = ("semantic_synthesizer", "contrast_autoencoder", "latent_generator")
 
 
 def read_model_hashes(study: Study) -> dict[str, str]:
@@ -32,7 +31,7 @@ def read_model_hashes(study: Study) -> dict[str, str]:
         GuideGenError: a stage was not trained yet.
     """
     found = {}
-    for stage in STAGES:
+    for stage in NETWORKS:
         path = study.manifest("results", "models", stage)
         rows = {row["case"]: row["sha256"] for row in read_manifest(path)} if path.is_file() else {}
         if "model.safetensors" not in rows:
@@ -84,14 +83,14 @@ class PairSampler:
         """
         torch.set_num_threads(study.config.study.threads)
         folder = study.root / "results" / "models"
-        for stage in STAGES:
+        for stage in NETWORKS:
             check_binding(study, folder / stage, read_description(folder / stage, stage)[0])
         labels, encoder = hash_labels(study.labels), hash_encoder(study.config.prepare.encoder)
         both = {"labels_hash": labels, "encoder_hash": encoder}
         models = (
-            SemanticSynthesizer.load(folder / STAGES[0], **both),
-            ContrastAutoencoder.load(folder / STAGES[1], labels_hash=labels),
-            LatentGenerator.load(folder / STAGES[2], **both),
+            SemanticSynthesizer.load(folder / NETWORKS[0], **both),
+            ContrastAutoencoder.load(folder / NETWORKS[1], labels_hash=labels),
+            LatentGenerator.load(folder / NETWORKS[2], **both),
         )
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         first, second, third = (model.to(device) for model in models)
@@ -144,7 +143,7 @@ def _derive_seeds(requests: Sequence[CaseRequest], attempt: int, part: str) -> l
 
 def list_model_files(study: Study) -> list[Path]:
     """Return the manifests of the three stages."""
-    return [study.manifest("results", "models", stage) for stage in STAGES]
+    return [study.manifest("results", "models", stage) for stage in NETWORKS]
 
 
 def find_spacing(
