@@ -15,12 +15,13 @@ from guidegen.tables import read_tsv, write_tsv
 
 pytestmark = pytest.mark.segmentation
 TRAINER = """
+import torch
 from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoMirroring import nnUNetTrainerNoMirroring
 
 
 class ShortTrainer(nnUNetTrainerNoMirroring):
-    def __init__(self, *arguments, **named):
-        super().__init__(*arguments, **named)
+    def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):
+        super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 1, 8, 1
 """
 
@@ -83,12 +84,8 @@ def test_arm_is_planned_trained_and_predicted_by_nnunet(study: Study) -> None:
 
 
 def test_failing_command_ends_with_its_last_words(study: Study) -> None:
-    from guidegen.segment.run import segment_arm
+    from guidegen.segment.nnunet import call_tool
 
-    nnunet = study.config.segment.nnunet.model_copy(update={"trainer": "NoSuchTrainer"})
-    segment = study.config.segment.model_copy(update={"nnunet": nnunet})
-    own = Study(study.root, study.config.model_copy(update={"segment": segment}))
-    with pytest.raises(GuideGenError, match=r"nnU-Net's train failed[\s\S]*NoSuchTrainer"):
-        segment_arm(own, "both")
-    left = study.root / "results/segmentation/both.tsv"
-    assert left.is_file(), "the earlier result stays"
+    environment = os.environ | {f"nnUNet_{name}": str(study.root) for name in ("raw", "preprocessed", "results")}
+    with pytest.raises(GuideGenError, match=r"nnU-Net's train failed \(1\): 77 3d_fullres 0[\s\S]*Error"):
+        call_tool("train", ["77", "3d_fullres", "0"], environment)

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +67,11 @@ def train_nnunet(
     write_dataset(paths["raw"] / DATASET, training.cases, validation, settings.resolution, table)
     options = settings.nnunet
     plan = ["-d", "1", "-c", CONFIGURATION, "-pl", options.planner, "-np", str(threads), "-npfp", str(threads)]
-    _call_tool("plan_and_preprocess", [*plan, "--verify_dataset_integrity"], environment)
+    call_tool("plan_and_preprocess", [*plan, "--verify_dataset_integrity"], environment)
     write_split(paths["preprocessed"] / DATASET, training.cases, validation)
     plans = next((paths["preprocessed"] / DATASET).glob("*Plans.json")).stem
     train = ["1", CONFIGURATION, "0", "-tr", options.trainer, "-p", plans, "-device", options.device]
-    _call_tool("train", train, environment)
+    call_tool("train", train, environment)
     trained = paths["results"] / DATASET / f"{options.trainer}__{plans}__{CONFIGURATION}"
     checkpoint = torch.load(trained / "fold_0" / "checkpoint_final.pth", map_location="cpu", weights_only=False)
     weights = {name: value.contiguous().clone() for name, value in checkpoint["network_weights"].items()}
@@ -121,7 +121,12 @@ def write_split(folder: Path, training: Sequence[SegmentCase], validation: Seque
     write_text(folder / "splits_final.json", json.dumps([dict(zip(("train", "val"), names, strict=True))]))
 
 
-def _call_tool(tool: str, arguments: Sequence[str], environment: dict[str, str]) -> None:
+def call_tool(tool: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Run one of nnU-Net's commands (see `nnunet_tools`) and pass its output on.
+
+    Raises:
+        GuideGenError: it failed; with the end of what it printed.
+    """
     command = [sys.executable, "-m", "guidegen.segment.nnunet_tools", tool, *arguments]
     done = subprocess.run(
         command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
