@@ -16,17 +16,19 @@ from guidegen.study import Study
 
 @pytest.fixture(scope="module")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Hugging Face model of random weights, of another architecture and width than the embedded one."""
+    """A Hugging Face model of random weights, of another depth and width than the embedded one."""
     import torch
-    from transformers import DistilBertConfig, DistilBertModel
+    from transformers import BertConfig, BertModel
 
     folder = tmp_path_factory.mktemp("tiny")
     for path in locate_encoder(EMBEDDED_ENCODER).glob("*"):
         if path.name.startswith(("tokenizer", "vocab", "special")):
             shutil.copy(path, folder)
     torch.manual_seed(0)
-    config = DistilBertConfig(dim=16, hidden_dim=32, n_heads=2, n_layers=1, max_position_embeddings=64)
-    DistilBertModel(config).save_pretrained(folder)
+    config = BertConfig(
+        hidden_size=16, intermediate_size=32, num_attention_heads=2, num_hidden_layers=1, max_position_embeddings=64
+    )
+    BertModel(config).save_pretrained(folder)
     return folder
 
 
