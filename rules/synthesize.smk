@@ -20,7 +20,9 @@ def find_table(wildcards):
 def find_segmenter(wildcards):
     """Manifest of the training that judges a set, where one does; it learns from no synthetic set."""
     name = SETS[wildcards.name].segmenter
-    return [] if name in ("", TOTALSEGMENTATOR) else [f"results/segmentation/{name}.tsv"]
+    return (
+        [] if name in ("", TOTALSEGMENTATOR) else [f"results/segmentation/{name}.tsv"]
+    )
 
 
 rule synthesize_plan:

@@ -48,9 +48,9 @@ class BatchSampler:
         batch = [request, *later[: self.size - 1]]
         device = self.sampler.synthesizer.alpha_bar.device
         on_gpu = device.type == "cuda"
+        before = torch.cuda.memory_allocated() if on_gpu else 0
         if on_gpu:
             torch.cuda.reset_peak_memory_stats()
-            before = torch.cuda.memory_allocated()
         try:
             pairs = self.sampler.draw(batch, 0)
         except torch.cuda.OutOfMemoryError:

@@ -55,7 +55,7 @@ def _check_tumour_place(pair: Pair, table: LabelTable, settings: GateSettings) -
         checks.append("" if side is said.side else f"tumour on the {side} instead of the {said.side}")
     site = CLASS_OF_SITE.get(said.site or "", (said.site or "").replace(" ", "_"))
     if site in table.ids:
-        shell = ndimage.binary_dilation(largest, np.ones((3, 3, 3)))
+        shell = np.asarray(ndimage.binary_dilation(largest, np.ones((3, 3, 3))), bool)
         touches = bool((pair.labels[shell] == table.ids[site]).any())
         checks.append("" if touches else f"tumour does not touch the {said.site}")
     if said.tumour_size_mm:
