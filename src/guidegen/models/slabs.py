@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from guidegen.models.contrast_autoencoder import ContrastAutoencoder, ResidualBlock
 
 COPIES = 5
-"""Volumes of the widest block that are held at once when nothing is split: its input, joined, normalised, activated,
-and what convolutions work with (measured: benchmarks/README.md)."""
+"""Volumes of the widest block that are held at once when nothing is split, counted and not measured: its input, the
+same joined with the labels, normalised and activated, and one for what convolutions work with."""
 FREE_SHARE = 0.8
 """Share of the free memory that may be taken."""
 MOST_PARTS = 64

@@ -1,28 +1,34 @@
-"""What a stage will need, before it is trained: one step on tensors that have shapes and no values."""
+"""What a stage will need, before it is trained: one batch on tensors that have shapes and no values."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from guidegen.models.contrast_autoencoder import ContrastAutoencoder
-from guidegen.models.latent_generator import LatentGenerator
-from guidegen.models.semantic_synthesizer import SemanticSynthesizer
 from guidegen.study import Study
 from guidegen.train.cohort import Cohort
-from guidegen.train.contrast_autoencoder import ContrastAutoencoderStage
+from guidegen.train.counting import Work, count_work, strip_values
 from guidegen.train.devices import checkpoint_activations
-from guidegen.train.latent_generator import LatentGeneratorStage
-from guidegen.train.semantic_synthesizer import SemanticSynthesizerStage
+from guidegen.train.placeholder import PlaceholderCohort, build_stage
 
 BYTES_PER_PARAMETER = 20
 """Weight, gradient, two moments of AdamW and the moving average, float32."""
 MIXED_SHARE = 0.6
 """Activations with 16-bit mixed precision against 32-bit: most are halved, normalisations and losses are not."""
+
+
+@dataclass(frozen=True)
+class BatchCost:
+    """What one batch costs, forward and backward."""
+
+    parameters: int
+    """Of all networks that are trained."""
+    kept: float
+    """Bytes of float32 activations that are kept for the backward pass."""
+    work: Work
 
 
 @dataclass(frozen=True)
@@ -53,27 +59,64 @@ class Estimate:
 
 def estimate_stage(study: Study, cohort: Cohort, name: str) -> Estimate:
     """Return what one stage will need; nothing is computed, so that a login node can say it."""
-    settings = getattr(study.config.train, name)
-    optimization, stage = settings.optimization, _build_stage(study, cohort, name)
-    total = optimization.steps * optimization.accumulate
-    # stage II sees crops first and whole volumes at the end
-    whole = settings.model.whole_share if name == "contrast_autoencoder" else 0.0
-    probes = [(stage.draw_batch(0), 1 - whole), (stage.draw_batch(total - 1), whole)]
-    if optimization.activation_checkpointing:
-        checkpoint_activations(stage)
-    stage.to("meta")
-    needs = [(_probe(stage, _move(batch)), share) for batch, share in probes]
-    parameters = sum(p.numel() for p in stage.parameters())
-    kept = max(need.kept for need, _ in needs) * (1.0 if optimization.precision == "32-true" else MIXED_SHARE)
-    batches = len(stage.cases) / optimization.batch
+    optimization = getattr(study.config.train, name).optimization
+    cost = count_mean_batch(study, name)
+    kept = cost.kept * (1.0 if optimization.precision == "32-true" else MIXED_SHARE)
+    batches = len(cohort.select(name)) / optimization.batch
     return Estimate(
         stage=name,
-        parameters=parameters,
-        memory=int(parameters * BYTES_PER_PARAMETER + kept),
-        operations=sum(need.operations * share for need, share in needs),
+        parameters=cost.parameters,
+        memory=int(cost.parameters * BYTES_PER_PARAMETER + kept),
+        operations=cost.work.operations,
         batches=batches,
-        epochs=total / batches,
+        epochs=optimization.steps * optimization.accumulate / batches,
     )
+
+
+def count_mean_batch(study: Study, name: str) -> BatchCost:
+    """Return what a batch of a stage costs as a mean over the training; of the memory the most."""
+    costs = [(count_batch(study, name, share), weight) for share, weight in _list_phases(study, name)]
+    work = sum((cost.work * weight for cost, weight in costs), Work(0, 0))
+    return BatchCost(costs[0][0].parameters, max(cost.kept for cost, _ in costs), work)
+
+
+def count_batch(study: Study, name: str, share: float) -> BatchCost:
+    """Return what a batch costs when `share` of the training is done."""
+    optimization = getattr(study.config.train, name).optimization
+    with torch.device("meta"):
+        stage = build_stage(PlaceholderCohort.load(study), name)
+    batch = stage.draw_batch(round(share * optimization.steps) * optimization.accumulate)
+    if optimization.activation_checkpointing:
+        checkpoint_activations(stage)
+    if name == "contrast_autoencoder":
+        stage.adversarial = _LeastSquares()
+    weights = {parameter.untyped_storage()._cdata for parameter in stage.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in weights:
+            kept[storage._cdata] = storage.nbytes()
+        return tensor
+
+    def take_step() -> None:
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            loss = stage(strip_values(batch), share)["loss"]
+        loss.backward()
+
+    work = count_work(take_step)
+    return BatchCost(sum(parameter.numel() for parameter in stage.parameters()), sum(kept.values()), work)
+
+
+def _list_phases(study: Study, name: str) -> Iterator[tuple[float, float]]:
+    """Yield (share done at its middle, length) of the phases of a training, between which a batch changes its cost."""
+    if name != "contrast_autoencoder":
+        yield 0.5, 1.0
+        return
+    # stage II: discriminators start late, and whole volumes come at the end
+    settings = study.config.train.contrast_autoencoder.model
+    for start, stop in pairwise(sorted({0.0, settings.adversarial_start, 1 - settings.whole_share, 1.0})):
+        yield (start + stop) / 2, stop - start
 
 
 def measure_rate(precision: str, seconds: float = 1.0) -> float:
@@ -109,66 +152,8 @@ def format_time(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
-def _build_stage(study: Study, cohort: Cohort, name: str) -> Any:
-    settings, seed = getattr(study.config.train, name), study.config.study.seed
-    if name == "semantic_synthesizer":
-        model = SemanticSynthesizer(settings.model, cohort.bind(), cohort.states(""))
-        return SemanticSynthesizerStage(model, cohort, settings, seed)
-    if name == "contrast_autoencoder":
-        stage = ContrastAutoencoderStage(ContrastAutoencoder(settings.model, cohort.bind()), cohort, settings, seed)
-        stage.adversarial = _LeastSquares()  # type: ignore[assignment]
-        return stage
-    channels = study.config.train.contrast_autoencoder.model.latent_channels
-    stage = LatentGeneratorStage(
-        LatentGenerator(settings.model, cohort.bind(), channels, cohort.states("")),
-        cohort,
-        {case.case: case.ct for case in cohort.cases if case.ct},
-        settings,
-        seed,
-    )
-    # the latents need not be there yet
-    shape = (channels, *(study.config.prepare.grid // 2,) * 3)
-    stage.load_latents = lambda case: np.zeros(shape, np.float32)  # type: ignore[method-assign]
-    return stage
-
-
 class _LeastSquares(nn.Module):
     """The adversarial loss for tensors without values, which MONAI's does not take."""
 
     def forward(self, verdict: Tensor, target_is_real: bool, for_discriminator: bool) -> Tensor:
         return (verdict - float(target_is_real)).square().mean()
-
-
-def _move(value: Any) -> Any:
-    """Return a batch (a named tuple, nested) without its values."""
-    if isinstance(value, Tensor):
-        return value.to("meta")
-    if isinstance(value, tuple):
-        return type(value)(*(_move(part) for part in value))
-    return value
-
-
-@dataclass
-class _Probe:
-    """Bytes kept for the backward pass of one batch, and floating-point operations of both passes."""
-
-    kept: int
-    operations: int
-
-
-def _probe(stage: nn.Module, batch: Any) -> _Probe:
-    weights = {parameter.untyped_storage()._cdata for parameter in stage.parameters()}
-    kept: dict[int, int] = {}
-
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in weights:
-            kept[storage._cdata] = storage.nbytes()
-        return tensor
-
-    # at the end of the training all losses are there
-    with FlopCounterMode(display=False) as counter:
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            loss = stage(batch, 1.0)["loss"]
-        loss.backward()
-    return _Probe(sum(kept.values()), counter.get_total_flops())
