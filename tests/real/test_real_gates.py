@@ -25,7 +25,7 @@ TABLE = load_labels(Path(__file__).parents[2] / "config")
 
 
 class OtherModel(RealSegmenter):
-    """TotalSegmentator's full model as the independent segmenter; its map covers the lowest 30 planes."""
+    """TotalSegmentator's full model as the independent segmenter; its map covers the uppermost 30 planes."""
 
     def predict(self, pair: Pair) -> np.ndarray:
         return load_torso_map("TotalSegmentator_testdata/example_seg.nii.gz")
@@ -79,10 +79,10 @@ def test_a_real_torso_ct_passes_every_gate(torso: Pair, gates: Gates) -> None:
 
 def test_two_models_on_one_real_ct_pass_the_agreement_gate(torso: Pair, gates: Gates) -> None:
     assert torso.ct is not None
-    lowest = replace(torso, labels=torso.labels[:, :, :30], ct=torso.ct[:, :, :30])
+    upper = replace(torso, labels=torso.labels[:, :, -30:], ct=torso.ct[:, :, -30:])
     judged = replace(gates, segmenter=OtherModel(nn.Identity(), SegmentSettings(), 1.0))  # type: ignore[call-arg]
-    assert judged.check(lowest)["agreement"].passed is True
-    assert judged.check(replace(lowest, labels=np.roll(lowest.labels, 12, 0)))["agreement"].passed is False
+    assert judged.check(upper)["agreement"].passed is True
+    assert judged.check(replace(upper, labels=np.roll(upper.labels, 12, 0)))["agreement"].passed is False
 
 
 def test_its_mirror_image_fails_left_right_and_nothing_else(torso: Pair, gates: Gates) -> None:
@@ -94,7 +94,7 @@ def test_damaged_copies_fail_the_gate_that_should_notice(torso: Pair, gates: Gat
     assert torso.ct is not None
     noise = np.random.default_rng(0).normal(0, 300, torso.ct.shape).astype(np.int16)
     seam = torso.ct.copy()
-    seam[:, :, 56:] += 300
+    seam[:, :, 85:] += 300
     assert "noise" in list_failing(gates, replace(torso, ct=torso.ct + noise))
     assert "hu" in list_failing(gates, replace(torso, ct=torso.ct + np.int16(400)))
     assert "seams" in list_failing(gates, replace(torso, ct=seam))

@@ -12,7 +12,7 @@ SEAM_WINDOW = 9
 """Planes that a step is compared with."""
 SOLID = ("spleen", "kidney", "liver", "lung", "heart", "aorta")
 """Organs without borders of their own inside: a fluid level in the bowel is a plane, too."""
-FEWEST_STEPS, LEAST_SHARE = 40, 0.2
+FEWEST_STEPS, LEAST_SHARE = 40, 0.05
 """A plane's step counts where it has so many pairs of voxels, and this share of those that the fullest plane has."""
 LEAST_STEP_HU = 0.5
 """Where planes differ by less, their surroundings count as this."""
