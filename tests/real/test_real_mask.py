@@ -128,10 +128,7 @@ def test_an_organ_cut_out_of_a_real_map_is_absent(labels, tmp_path):
 @pytest.mark.parametrize(
     ("ct", "name"),
     [
-        (
-            "TotalSegmentator_testdata/example_ct.nii.gz",
-            "TotalSegmentator_testdata/example_seg_fast_force_split.nii.gz",
-        ),
+        ("example_ct", "TotalSegmentator_testdata/example_seg_fast_force_split"),
         (None, "TotalSegmentator_dataset_masks/s0327_total117_1p5mm"),
         (None, "TotalSegmentator_dataset_masks/s0328_total117_1p5mm"),
     ],
