@@ -43,7 +43,7 @@ _NOT_THE_TUMOUR = re.compile(
     r"|from the|non[- ](?:tumou?r\w*|neoplastic))\b",
     re.I,
 )
-_SPREAD = re.compile(r"\b(?:invad\w*|invasion|exten\w*|involv\w*|into)\b", re.I)
+_SPREAD = re.compile(r"\b(?:invad\w*|invasion|extend\w*|extension|extent|involv\w*|into)\b", re.I)
 """A sentence on where the tumour grew to names other places than its own."""
 _OTHER_STAGE = re.compile(r"\b(?:fibrosis|cirrho\w*|hepatitis|inflammat\w*|out of)\b", re.I)
 _TUMOUR = re.compile(rf"{patterns.MASS.pattern}|\b(?:carcinoma|adenocarcinoma|malignan\w*|cancer)\b", re.I)
