@@ -62,7 +62,7 @@ def train_nnunet(
         **os.environ,
         **{path.name: str(path) for path in paths.values()},
         "nnUNet_def_n_proc": str(threads),
-        "nnUNet_n_proc_DA": str(max(threads - 1, 0)),
+        "nnUNet_n_proc_DA": str(max(threads - 1, 1)),
     }
     write_dataset(paths["raw"] / DATASET, training.cases, validation, settings.resolution, table)
     options = settings.nnunet
