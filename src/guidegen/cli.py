@@ -35,6 +35,7 @@ COMMANDS = (
     "guidegen.status.command",
     "guidegen.doctor.command",
     "guidegen.estimate.command",
+    "guidegen.explore.command",
 )
 """Modules with a function `register(app)`; they import nothing heavy at the top."""
 

@@ -1,0 +1,1 @@
+"""The explorer: a local page that draws what a prompt says."""
