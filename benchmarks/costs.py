@@ -87,7 +87,7 @@ def measure(study: Study) -> None:
 
 def show_networks(study: Study) -> None:
     """Print the operations per second and core of the trainings that were timed."""
-    for stage, operations in count_networks(study.config, len(study.labels)).training.items():
+    for stage, operations in count_networks(study).training.items():
         seconds = read_seconds(study.root / "logs" / "train" / f"{stage}.benchmark.tsv")
         if seconds:
             rate = operations / seconds / study.config.study.threads / 1e9

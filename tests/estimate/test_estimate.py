@@ -7,13 +7,15 @@ import pytest
 import torch
 from torch import nn
 
+from guidegen.assets import ASSETS
 from guidegen.config import StudyConfig
 from guidegen.config_files import load_preset
 from guidegen.errors import GuideGenError
-from guidegen.estimate import networks
 from guidegen.estimate.estimate import COLUMNS, COSTS, estimate_study
+from guidegen.estimate.networks import count_networks
 from guidegen.study import Study
 from guidegen.tables import read_tsv
+from guidegen.train.counting import count_work
 
 
 def test_every_cost_says_how_it_was_measured() -> None:
@@ -46,10 +48,12 @@ def test_paper_config_needs_a_download_and_gpus(tmp_path: Path, call) -> None:
     assert any("not measured" in note for note in told["notes"])
 
 
-def test_operations_of_a_convolution_are_those_of_its_definition() -> None:
+def test_work_of_a_convolution_is_that_of_its_definition() -> None:
     with torch.device("meta"), torch.no_grad():
         convolution, volume = nn.Conv3d(3, 5, 3, padding=1, bias=False), torch.empty(2, 3, 8, 8, 8)
-        assert networks._count(lambda: convolution(volume)) == 2 * (2 * 8**3 * 5) * (3 * 27)
+        work = count_work(lambda: convolution(volume))
+    assert work.operations == 2 * (2 * 8**3 * 5) * (3 * 27)
+    assert work.moved == 4 * (2 * 3 * 8**3 + 5 * 3 * 27 + 2 * 5 * 8**3)
 
 
 def test_training_costs_grow_with_steps_and_batch() -> None:
@@ -57,8 +61,9 @@ def test_training_costs_grow_with_steps_and_batch() -> None:
     longer = config.model_dump()
     longer["train"]["semantic_synthesizer"]["optimization"]["steps"] *= 2
     longer["train"]["semantic_synthesizer"]["optimization"]["batch"] *= 3
-    once = networks.count_networks(config, 20)
-    more = networks.count_networks(StudyConfig.model_validate(longer), 20)
+    once = count_networks(Study(ASSETS, config))
+    more = count_networks(Study(ASSETS, StudyConfig.model_validate(longer)))
     ratio = {stage: more.training[stage] / once.training[stage] for stage in once.training}
     assert ratio == pytest.approx({"semantic_synthesizer": 6, "contrast_autoencoder": 1, "latent_generator": 1})
-    assert more.sampling == once.sampling > 0
+    assert more.sampling == once.sampling
+    assert once.sampling.operations > 0

@@ -70,7 +70,7 @@ def estimate_study(study: Study) -> Estimate:
     Raises:
         GuideGenError: the index was not built yet; names the command.
     """
-    costs, config = Costs(), study.config
+    costs = Costs()
     rows = [row | {"collection": name} for name in study.collections for row in study.read_index(name)]
     shards = {(row["collection"], row["shard"]) for row in rows}
     remote = {name for name, collection in study.collections.items() if collection.source in ("idc", "nbia")}
@@ -79,7 +79,7 @@ def estimate_study(study: Study) -> Estimate:
     fetched_gb = sum(int(row["bytes"]) for row in rows if row["collection"] in remote) / GB
     cases = len({row["case"] for row in rows if row["role"] == "ct"})
     names, count = len(study.collections), len(shards)
-    networks = count_networks(config, len(study.labels))
+    networks = count_networks(study)
     data = [
         PhaseEstimate("retrieve", count + names, fetched_gb, all_gb, costs.cpu_h("retrieve", count, all_gb, "GB")),
         PhaseEstimate("convert", count, cpu_h=costs.cpu_h("convert", count, ct_gb, "GB")),
@@ -112,13 +112,14 @@ def _estimate_models(study: Study, costs: Costs, cases: int, networks: NetworkCo
     for stage, size in networks.weights.items():
         kept = getattr(config.train, stage).optimization.checkpoints_kept
         train.disk_gb += size * (1 + CHECKPOINT_COPIES * kept) / GB
-    synthesize = PhaseEstimate("synthesize", sum(1 + len(config.synthesize.list_shards(name)) for name in sets))
-    _spend(synthesize, generated * networks.sampling, study, costs)
+    synthesize = PhaseEstimate("synthesize", sum(2 + len(config.synthesize.list_shards(name)) for name in sets))
+    _spend(synthesize, generated * networks.sampling.operations, study, costs)
     synthesize.disk_gb = generated * 2 * (2 * grid) ** 3 / GB * costs["convert", "disk_gb", "GB"]
-    segment = PhaseEstimate("segment", len(config.segment.arms))
-    _spend(segment, len(config.segment.arms) * networks.segmenter, study, costs)
-    segment.disk_gb = len(config.segment.arms) * test * grid**3 / GB
-    judged = (generated + len(config.segment.arms) * test) * grid**3 / 1e6
+    runs = len(config.segment.list_runs())
+    segment = PhaseEstimate("segment", runs)
+    _spend(segment, runs * networks.segmenter, study, costs)
+    segment.disk_gb = runs * test * grid**3 / GB
+    judged = (generated + runs * test) * grid**3 / 1e6
     evaluate = PhaseEstimate("evaluate", 1, cpu_h=costs.cpu_h("evaluate", 1, judged, "Mvoxel"))
     report = PhaseEstimate("report", 1, cpu_h=costs["report", "cpu_s", "job"] / 3600)
     return [train, synthesize, segment, evaluate, report]

@@ -1,25 +1,21 @@
-"""Floating-point operations of the networks, counted on tensors without data (PyTorch's `FlopCounterMode`).
+"""What the networks of a study cost: operations and bytes, counted on tensors without data."""
 
-A training step costs three forward passes: one forward, two in the backward pass (gradients of inputs and of
-weights), as in Kaplan et al. 2020, "Scaling Laws for Neural Language Models", section 2.1. Convolutions and matrix
-products count, element-wise work does not. The discriminators of stage II are left out.
-"""
-
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor
 
-from guidegen.config import StudyConfig
-from guidegen.models.contrast_autoencoder import ContrastAutoencoder
-from guidegen.models.model_files import Binding
-from guidegen.models.prompted_unet import PromptedUNet
-from guidegen.models.settings import ConditioningSettings, UNetSettings
 from guidegen.segment.training import build_network
+from guidegen.stages import NETWORKS
+from guidegen.study import Study
+from guidegen.train.counting import Work, count_work, strip_values
+from guidegen.train.estimate import count_mean_batch
+from guidegen.train.placeholder import PlaceholderCohort, build_stage
 
 PASSES_PER_STEP = 3
+"""A step of the segmenter: one pass forward, two backward (gradients of inputs and of weights), as in Kaplan et al.
+2020, "Scaling Laws for Neural Language Models", section 2.1."""
 BYTES_PER_PARAMETER = 4
 
 
@@ -29,91 +25,65 @@ class NetworkCosts:
 
     training: dict[str, float]
     """Operations of the whole training, by stage."""
-    sampling: float
-    """Operations of one generated case, drawn once."""
+    sampling: Work
+    """One generated case, drawn once."""
     segmenter: float
-    """Operations of the training of one arm."""
+    """Operations of the training of one arm; for nnU-Net, which plans its own network, those of a SegResNet."""
     encoding: float
     """Operations of encoding one CT."""
     weights: dict[str, int]
     """Bytes of the float32 weights, by stage."""
 
 
-def count_networks(config: StudyConfig, classes: int) -> NetworkCosts:
-    """Count what the trainings, one generated case and one segmenter of a study cost.
-
-    Args:
-        config: the study's config.
-        classes: torso classes, the background included.
-    """
-    train, grid = config.train, config.prepare.grid
-    first, second, third = (train.semantic_synthesizer, train.contrast_autoencoder, train.latent_generator)
-    latents = second.model.latent_channels
+def count_networks(study: Study) -> NetworkCosts:
+    """Count what the trainings, one generated case and one segmenter of a study cost."""
+    config, training, weights = study.config, {}, {}
+    for name in NETWORKS:
+        optimization = getattr(config.train, name).optimization
+        batches = optimization.steps * optimization.accumulate
+        training[name] = count_mean_batch(study, name).work.operations * batches
+        parameters = _build(study, name).model.parameters()
+        weights[name] = BYTES_PER_PARAMETER * sum(parameter.numel() for parameter in parameters)
+    classes, grid = len(study.labels), config.prepare.grid
     with torch.device("meta"), torch.no_grad():
-        layout, layout_weights = _count_unet(first.model.unet, first.model.conditioning, grid, classes, classes)
-        inputs = latents + classes + 1
-        flow, flow_weights = _count_unet(third.model.unet, third.model.conditioning, grid // 2, inputs, latents)
-        binding = Binding(grid=grid, classes=tuple(map(str, range(classes))), labels_hash="")
-        autoencoder = ContrastAutoencoder(second.model, binding)
-        encode, decode = _count_autoencoder(autoencoder, 2 * grid)
-        crop = min(second.model.crop or 2 * grid, 2 * grid)
-        small = sum(_count_autoencoder(autoencoder, crop))
         segmenter = build_network(config.segment, classes)
         side = min(config.segment.patch, grid if config.segment.resolution == "labels" else 2 * grid)
-        patch = _count(lambda: segmenter(torch.empty(1, 1, side, side, side)))
-    whole = second.model.whole_share
-    training = {
-        "semantic_synthesizer": layout * _count_cases(first.optimization),
-        "contrast_autoencoder": (whole * (encode + decode) + (1 - whole) * small) * _count_cases(second.optimization),
-        "latent_generator": flow * _count_cases(third.optimization),
-    }
-    sampling = layout * _count_calls(first.model.sampling_steps, first.model.guidance) + decode
-    sampling += flow * _count_calls(third.model.sampling_steps, third.model.guidance)
-    weights = {
-        "semantic_synthesizer": layout_weights,
-        "contrast_autoencoder": _size(autoencoder),
-        "latent_generator": flow_weights,
-    }
-    steps = config.segment.steps * config.segment.batch
-    return NetworkCosts(
-        {stage: PASSES_PER_STEP * count for stage, count in training.items()},
-        sampling,
-        PASSES_PER_STEP * patch * steps,
-        encode,
-        weights,
-    )
+        patch = count_work(lambda: segmenter(torch.empty(1, 1, side, side, side))).operations
+    segmenters = PASSES_PER_STEP * patch * config.segment.steps * config.segment.batch
+    return NetworkCosts(training, count_sample(study), segmenters, count_encoding(study), weights)
 
 
-def _count_cases(optimization: object) -> int:
-    return optimization.steps * optimization.batch * optimization.accumulate  # type: ignore[attr-defined]
+def count_sample(study: Study) -> Work:
+    """Return what one synthetic case costs: label map, latents and CT."""
+    train, grid, total = study.config.train, study.config.prepare.grid, Work(0, 0)
+    for name in ("semantic_synthesizer", "latent_generator"):
+        settings, stage = getattr(train, name).model, _build(study, name)
+        conditions = strip_values(stage.make_batch(stage.cases, [0]).conditions)
+        labels, times = _shape(*(grid,) * 3).long(), _shape().long()
+        volumes = (labels, times) if name == "semantic_synthesizer" else (_shape_latents(study), times, labels)
+        call = count_work(lambda stage=stage, volumes=volumes, told=conditions: stage.model(*volumes, told))
+        # guidance needs a second call, with the empty prompt
+        total += call * (settings.sampling_steps * (1 if settings.guidance == 1 else 2))
+    autoencoder = _build(study, "contrast_autoencoder").model
+    return total + count_work(lambda: autoencoder.decode_scaled(_shape_latents(study), None))
 
 
-def _count_calls(steps: int, guidance: float) -> int:
-    """Calls of a network per sample: guidance needs a second one, with the empty prompt."""
-    return steps * (1 if guidance == 1 else 2)
+def count_encoding(study: Study) -> float:
+    """Return the operations of encoding one CT."""
+    autoencoder, ct = _build(study, "contrast_autoencoder").model, _shape(1, *(2 * study.config.prepare.grid,) * 3)
+    return count_work(lambda: autoencoder.encode_moments(ct, None)).operations
 
 
-def _count_unet(
-    settings: UNetSettings, conditioning: ConditioningSettings, grid: int, inputs: int, outputs: int
-) -> tuple[float, int]:
-    unet = PromptedUNet(settings, grid, inputs, outputs, conditioning.injection_width)
-    volume, times = torch.empty(1, inputs, grid, grid, grid), torch.empty(1)
-    responses = [torch.empty(1, conditioning.queries, conditioning.injection_width) for _ in settings.channels]
-    embedding = torch.empty(1, unet.embedding_width)
-    return _count(lambda: unet(volume, times, responses, embedding)), _size(unet)
+def _build(study: Study, name: str) -> Any:
+    with torch.device("meta"):
+        return build_stage(PlaceholderCohort.load(study), name).requires_grad_(False)
 
 
-def _count_autoencoder(model: ContrastAutoencoder, side: int) -> tuple[float, float]:
-    ct, labels = torch.empty(1, 1, side, side, side), torch.zeros(1, *(side // 2,) * 3, dtype=torch.long)
-    latents = torch.empty(1, model.settings.latent_channels, *(side // 4,) * 3)
-    return _count(lambda: model.encode_moments(ct, labels)), _count(lambda: model.decode_scaled(latents, labels))
+def _shape(*sides: int) -> Tensor:
+    """Return one case's tensor without values."""
+    return torch.empty(1, *sides, device="meta")
 
 
-def _count(run: Callable[[], object]) -> float:
-    with FlopCounterMode(display=False) as counter:
-        run()
-    return float(counter.get_total_flops())
-
-
-def _size(network: nn.Module) -> int:
-    return BYTES_PER_PARAMETER * sum(parameter.numel() for parameter in network.parameters())
+def _shape_latents(study: Study) -> Tensor:
+    channels = study.config.train.contrast_autoencoder.model.latent_channels
+    return _shape(channels, *(study.config.prepare.grid // 2,) * 3)
