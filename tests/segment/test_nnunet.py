@@ -68,7 +68,7 @@ def test_arm_is_planned_trained_and_predicted_by_nnunet(study: Study) -> None:
     assert {row["status"] for row in rows} == {"ok"}
     assert {row["case"] for row in rows if row["role"] == "prediction"} == {c.case for c in cohort if c.split == "test"}
     facts = json.loads((study.root / "results/segmentation/both/model.json").read_text())
-    assert facts["cases"] == sum(case.split == "train" for case in cohort) + 8
+    assert facts["cases"] == sum(case.split == "train" for case in cohort) + 4
     assert facts["plans"]["configurations"]["3d_fullres"]["patch_size"]
     assert facts["dataset"]["labels"]["liver"] == study.labels.ids["liver"]
     test = next(case for case in cohort if case.split == "test")
