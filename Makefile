@@ -43,8 +43,8 @@ test: .venv/ready .venv-crate/ready ## Unit tests and a whole smoke study
 test-real: .venv/ready ## The study on real CT series (GUIDEGEN_REALDATA, or ../shared/realdata)
 	$(BIN)/python -m pytest -m real tests/real tests/retrieve
 
-test-segmentation: .venv/ready .venv-seg/ready ## TotalSegmentator's real code, offline
-	.venv-seg/bin/python -m pytest tests/segmentation
+test-segmentation: .venv/ready .venv-seg/ready ## The real code of TotalSegmentator and nnU-Net, offline
+	.venv-seg/bin/python -m pytest tests/segmentation tests/segment/test_nnunet.py
 
 test-slurm: .venv/ready ## The workflow on a real SLURM cluster of this machine (needs root and the packages)
 	$(BIN)/python -m pytest tests/slurm
