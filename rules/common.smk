@@ -5,7 +5,9 @@ import sys
 from guidegen.cluster.orphans import cancel_orphans
 from guidegen.pair.reports import hash_reports
 from guidegen.train.signals import REQUEUE_CODE
+from guidegen.evaluate.settings import EVALUATIONS
 from guidegen.stages import STAGES
+from guidegen.synthesize.settings import TOTALSEGMENTATOR
 from snakemake.logging import logger
 
 CORE = study.config.environments.core
@@ -63,6 +65,20 @@ def find_synthetic(wildcards):
     segment = study.config.segment
     name = segment.arms[segment.list_runs()[wildcards.arm].arm].synthetic
     return expand_set(name) if name else []
+
+
+def find_table(wildcards):
+    """The file that a set's prompts come from, where it has one."""
+    table = study.config.synthesize.sets[wildcards.name].table
+    return [table] if table else []
+
+
+def find_segmenter(wildcards):
+    """Manifest of the training that judges a set, where one does; it learns from no synthetic set."""
+    name = study.config.synthesize.sets[wildcards.name].segmenter
+    return (
+        [] if name in ("", TOTALSEGMENTATOR) else [f"results/segmentation/{name}.tsv"]
+    )
 
 
 def cancel_earlier_jobs():

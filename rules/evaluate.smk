@@ -1,14 +1,5 @@
 """evaluate: every figure with its interval, and what it was computed from."""
 
-EVALUATIONS = (
-    "training",
-    "segmentation",
-    "adherence",
-    "intensity",
-    "fidelity",
-    "memorisation",
-)
-
 
 rule evaluate:
     input:

@@ -1,6 +1,6 @@
 """synthesize: prompt tables, then label maps and CTs shard by shard, then what the gates rejected."""
 
-from guidegen.synthesize.settings import TOTALSEGMENTATOR, check_segmenters
+from guidegen.synthesize.settings import check_segmenters
 
 SETS = study.config.synthesize.sets
 MODELS = expand("results/models/{stage}.tsv", stage=STAGES)
@@ -9,20 +9,6 @@ try:
     check_segmenters(SETS, study.config.segment)
 except GuideGenError as error:
     raise WorkflowError(str(error)) from None
-
-
-def find_table(wildcards):
-    """The file that a set's prompts come from, where it has one."""
-    table = SETS[wildcards.name].table
-    return [table] if table else []
-
-
-def find_segmenter(wildcards):
-    """Manifest of the training that judges a set, where one does; it learns from no synthetic set."""
-    name = SETS[wildcards.name].segmenter
-    return (
-        [] if name in ("", TOTALSEGMENTATOR) else [f"results/segmentation/{name}.tsv"]
-    )
 
 
 rule synthesize_plan:

@@ -10,7 +10,8 @@ import pytest
 
 from guidegen.atomic import hash_file
 from guidegen.errors import GuideGenError
-from guidegen.evaluate.run import PARTS, evaluate_study, list_outputs
+from guidegen.evaluate.run import evaluate_study, list_outputs
+from guidegen.evaluate.settings import EVALUATIONS
 from guidegen.study import Study
 
 
@@ -35,7 +36,7 @@ def list_figures(tree) -> list[dict]:
 
 
 def test_every_file_has_figures_with_intervals_protocol_and_sources(evaluated: Study) -> None:
-    for part in PARTS:
+    for part in EVALUATIONS:
         tree = read(evaluated, part)
         figures = list_figures(tree)
         assert figures

@@ -17,19 +17,19 @@ from guidegen.evaluate.fidelity import evaluate_fidelity
 from guidegen.evaluate.intensity import evaluate_intensity
 from guidegen.evaluate.memorisation import evaluate_memorisation
 from guidegen.evaluate.segmentation import evaluate_segmentation
+from guidegen.evaluate.settings import EVALUATIONS
 from guidegen.evaluate.training import evaluate_training
 from guidegen.prepare.cohort import CohortCase, read_cohort
 from guidegen.progress import track_progress
 from guidegen.stages import NETWORKS
 from guidegen.study import Study
 
-PARTS = ("training", "segmentation", "adherence", "intensity", "fidelity", "memorisation")
 COHORT_TABLES = ("data/cohort/cohort.tsv", "data/cohort/arrays.tsv", "data/cohort/text/prompts.tsv")
 
 
 def list_outputs(study: Study) -> list[Path]:
     """The files that the phase writes."""
-    return [study.root / "results" / "evaluation" / f"{part}.json" for part in PARTS]
+    return [study.root / "results" / "evaluation" / f"{part}.json" for part in EVALUATIONS]
 
 
 def list_inputs(study: Study) -> list[Path]:

@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from guidegen.section import Section
 
+EVALUATIONS = ("training", "segmentation", "adherence", "intensity", "fidelity", "memorisation")
+"""Files of `results/evaluation/`."""
+
 
 class NetworkSettings(Section):
     """Feature networks as TorchScript files, relative to the study; empty takes fixed random convolutions.

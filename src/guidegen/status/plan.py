@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from guidegen.evaluate.settings import EVALUATIONS
 from guidegen.stages import STAGES
 from guidegen.study import Study
-
-EVALUATIONS = ("training", "segmentation", "adherence", "intensity", "fidelity", "memorisation")
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,11 @@ def plan_jobs(study: Study) -> dict[str, list[PlannedJob]]:
         PlannedJob(f"{name}/prompts", f"logs/synthesize/{name}-plan.log", (f"results/synthetic/{name}/prompts.tsv",))
         for name in config.synthesize.sets
     ]
+    sets = {name: f"results/synthetic/{name}" for name in config.synthesize.sets}
+    summaries = [
+        PlannedJob(f"{name}/summary", f"logs/synthesize/{name}-summary.log", (f"{folder}/summary.json",))
+        for name, folder in sets.items()
+    ]
     synthetic = [
         PlannedJob(f"{name}/{shard}", f"logs/synthesize/{name}-{shard}.log", (f"results/synthetic/{name}/{shard}.tsv",))
         for name in config.synthesize.sets
@@ -68,7 +72,7 @@ def plan_jobs(study: Study) -> dict[str, list[PlannedJob]]:
         "pair": [PlannedJob(name, f"logs/pair/{name}.log", (f"data/text/{name}.tsv",)) for name in collections],
         "prepare": single("prepare", *(f"data/cohort/{name}.tsv" for name in ("cohort", "arrays", "text"))),
         "train": [PlannedJob(name, f"logs/train/{name}.log", (f"results/models/{name}.tsv",)) for name in STAGES],
-        "synthesize": [*prompts, *synthetic],
+        "synthesize": [*prompts, *synthetic, *summaries],
         "segment": [
             PlannedJob(arm, f"logs/segment/{arm}.log", (f"results/segmentation/{arm}.tsv",))
             for arm in config.segment.list_runs()
