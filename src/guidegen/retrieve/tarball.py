@@ -13,7 +13,7 @@ COPY_BYTES = 1 << 20
 
 def write_tar(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
     """Write files in the given order; times, owners and modes are fixed."""
-    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT, copybufsize=COPY_BYTES) as archive:
+    with tarfile.TarFile(path, "w", format=tarfile.USTAR_FORMAT, copybufsize=COPY_BYTES) as archive:
         for name, data in files:
             member = tarfile.TarInfo(name)
             member.size, member.mode = len(data), 0o644
