@@ -38,7 +38,7 @@ demo: .venv/ready ## Run the whole study on the embedded archive (about 20 minut
 	$(BIN)/guidegen run --study $(DEMO)
 
 test: .venv/ready .venv-crate/ready ## Unit tests and a whole smoke study
-	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile -m "not real and not slurm and not segmentation"
+	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not real and not slurm and not segmentation"
 
 test-real: .venv/ready ## The study on real CT series (GUIDEGEN_REALDATA, or ../shared/realdata)
 	$(BIN)/python -m pytest -m real tests/real tests/retrieve
