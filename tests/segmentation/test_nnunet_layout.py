@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
+import pytest
 
 from guidegen.labels import load_labels
 from guidegen.mask.resample import write_labels
@@ -11,10 +11,13 @@ from guidegen.synthesize.layouts import MadeCase
 from guidegen.synthesize.nnunet import write_nnunet
 from guidegen.synthesize.volumes import center_grid, write_ct
 
+pytestmark = pytest.mark.segmentation
 CONFIG = Path(__file__).parents[2] / "config"
 
 
 def test_nnunet_accepts_a_synthetic_set(tmp_path: Path, capsys) -> None:
+    from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
+
     table, cases = load_labels(CONFIG), []
     for number in range(2):
         rng = np.random.default_rng(number)

@@ -96,7 +96,8 @@ def test_files_are_those_of_the_manifest(trained_study):
     for name in NETWORKS:
         rows = read_manifest(trained_study / "results" / "models" / f"{name}.tsv")
         files = {row["case"]: row for row in rows}
-        assert set(files) == {"model.safetensors", "model.json", "curves.csv", "held_out.json", "samples.png"}
+        pictures = {"samples.png", "samples-00000004.png"}
+        assert set(files) == {"model.safetensors", "model.json", "curves.csv", "held_out.json", *pictures}
         for row in rows:
             path = trained_study / row["path"]
             assert (path.stat().st_size, hash_file(path)) == (int(row["bytes"]), row["sha256"])

@@ -163,7 +163,7 @@ def test_a_withdrawal_deletes_all_traces_and_snakemake_reruns_what_the_plan_says
     expected: dict[str, int] = {}
     for job in jobs:
         rule = job["phase"] + ("_clinical" if job["job"].get("shard") == "clinical" else "")
-        rule += "_plan" if job["job"].get("step") == "plan" else ""
+        rule += f"_{job['job']['step']}" if "step" in job["job"] else ""
         expected[rule] = expected.get(rule, 0) + 1
     assert {name: count for name, count in counted.items() if name in expected} == expected
     assert set(counted) - set(expected) <= {"all", "total", "job"}
