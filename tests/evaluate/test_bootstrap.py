@@ -71,3 +71,7 @@ def test_control_is_the_mean_over_pairs_of_different_groups() -> None:
     pairs = [scores[i, j] for i in range(4) for j in range(4) if groups[i] != groups[j]]
     assert contrast.control.value == pytest.approx(np.mean(pairs))
     assert contrast.true.value == pytest.approx(np.mean(np.diag(scores)))
+
+
+def test_no_case_has_no_mean():
+    assert estimate_mean(np.empty(0), np.ones((5, 1)), "share") == Figure(None, None, None, 0, "share")

@@ -79,9 +79,11 @@ def average(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def estimate_mean(values: np.ndarray, weights: np.ndarray, unit: str) -> Figure:
-    """Return the mean over cases, shape (cases,), with its interval; NaN cases are not counted."""
+    """Return the mean over cases, shape (cases,), with its interval; NaN cases are not counted, no case has no mean."""
+    if not len(values):
+        return Figure(None, None, None, 0, unit)
     n = int(np.isfinite(values).sum())
-    whole = average(values, np.ones((1, len(values))))[0] if len(values) else np.nan
+    whole = average(values, np.ones((1, len(values))))[0]
     return summarise(whole, average(values, weights), n, unit)
 
 
