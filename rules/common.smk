@@ -95,6 +95,11 @@ onstart:
     cancel_earlier_jobs()
 
 
+# A Ctrl-C that comes in the middle of a status query finds no job to cancel: the executor has its list in hand.
+onerror:
+    cancel_earlier_jobs()
+
+
 def name_settings(stage):
     """The stage's section of the config and what all stages read; `latents` has none."""
     return [] if stage == "latents" else [f"train.{stage}", "train.collection_shares"]
