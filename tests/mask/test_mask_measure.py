@@ -1,5 +1,7 @@
 """Sizes, sides, sites and gates on bodies whose answer is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from guidegen.mask.gates import LabelledCase, check_gates
 from guidegen.mask.measure import find_absent, measure_diameter, measure_organs, measure_tumour, trace_spine
 from guidegen.mask.resample import Grid
 from guidegen.mask.settings import GateSettings
-from guidegen.mask.trunk import find_trunk_box
+from guidegen.mask.trunk import find_trunk_box, find_trunk_mask
 from guidegen.statements import Side
 
 
@@ -126,6 +128,70 @@ def test_a_tumour_far_from_all_organs_is_caught(labels):
     assert [flag.split(":")[0] for flag in flags if "tumour" in flag] == ["tumour_place"]
 
 
+def place_tumour(labels, source, grid, organ: str, site: str):
+    """A tumour of 20 mm in the middle of an organ, in a collection whose cancer is of `site`."""
+    centre = np.argwhere(source == labels.source_ids[organ]).mean(axis=0) * 4
+    ball = paint_ball(source.shape, (4, 4, 4), centre, 20)
+    return measure_tumour(ball, source, grid, labels, None, site)
+
+
+def test_a_tumour_away_from_its_own_organ_is_caught_also_inside_another(labels):
+    source, _, grid = make_body(labels)
+    torso = labels.source_to_torso[source]
+
+    def find_flags(organ: str, site: str, **changes: float) -> list[str]:
+        tumour = place_tumour(labels, source, grid, organ, site)
+        case = LabelledCase(source, torso, grid, {}, tumour)
+        return check_gates(case, labels, GateSettings(**changes))  # type: ignore[arg-type]
+
+    assert find_flags("kidney_left", "kidney") == []
+    assert find_flags("liver", "kidney") == ["tumour_place:40 mm from the kidney; it lies in liver"]
+    assert find_flags("liver", "kidney", tumour_touch_mm=45) == []
+    assert find_flags("heart", "kidney") == ["tumour_place:more than 40 mm from the kidney; it lies in heart"]
+    assert find_flags("heart", "ovary") == [], "the ovary has no class: any organ will do"
+    assert find_flags("heart", "lung") == [], "no lung is labelled: any organ will do"
+
+
+BROKEN = {
+    "volume": ({"volume_ml": {"liver": (1.0, 100.0)}}, {"volume_ml": {"liver": (1.0, 5000.0)}}),
+    "components": ({"components": {"spleen": 1}}, {"components": {"spleen": 2}}),
+    "components by their size": ({"components": {"spleen": 1}}, {"components": {"spleen": 1}, "component_ml": 50.0}),
+    "truncated": ({"truncated_ml": 5.0}, {"truncated_ml": 50.0}),
+    "order": ({"order_margin_mm": 10.0}, {"order_margin_mm": 1000.0}),
+    "left_right": ({"side_margin_mm": 10.0}, {"side_margin_mm": 1000.0}),
+}
+"""For each gate, settings that a broken body misses and settings that let it pass."""
+
+
+@pytest.mark.parametrize("gate", list(BROKEN))
+def test_each_gate_has_its_threshold_in_the_config(gate, labels):
+    source, ct, grid = make_body(labels)
+    if gate.startswith("components"):
+        source[30:34, 40:44, 70:74] = labels.source_ids["spleen"]
+    elif gate == "truncated":
+        source[90:100, 20:30, 40:60] = labels.source_ids["aorta"]
+    elif gate == "order":
+        source[source == labels.source_ids["heart"]] = 0
+        source[36:52, 28:44, 16:28] = labels.source_ids["heart"]
+    elif gate == "left_right":
+        source[source == labels.source_ids["spleen"]] = 0
+        source[72:78, 20:35, 48:60] = labels.source_ids["spleen"]
+    ct[source > 0] = 40  # intensities are another gate's
+    strict, loose = BROKEN[gate]
+    quiet = {"volume_ml": {}, "components": {}}
+    flags = check(source, ct, grid, labels, **quiet | strict)
+    assert {flag.split(":")[0] for flag in flags} - {"hu"} == {gate.split()[0]}, flags
+    assert not [f for f in check(source, ct, grid, labels, **quiet | loose) if f.startswith(gate.split()[0])]
+
+
+def test_the_intensity_gate_has_its_range_in_the_label_table(labels):
+    source, ct, grid = make_body(labels)
+    ct[source == labels.source_ids["spleen"]] = -500
+    assert check(source, ct, grid, labels, volume_ml={}) == ["hu:spleen=-500 not in 0..220"]
+    classes = tuple(replace(entry, hu_low=-600.0) if entry.name == "spleen" else entry for entry in labels.classes)
+    assert check(source, ct, grid, replace(labels, classes=classes), volume_ml={}) == []
+
+
 def test_organs_are_absent_only_where_their_place_is_covered(labels):
     source, _, grid = make_body(labels)
     source[source == labels.source_ids["gallbladder"]] = 0
@@ -145,6 +211,19 @@ def test_the_trunk_box_leaves_table_and_arms_out(labels):
     source, ct, grid = make_body(labels)
     box = find_trunk_box(ct, labels.source_to_torso[source], grid, (0, 90), 0.0)
     assert box == (22, 78, 15, 50, 0, 90)
+
+
+def test_the_trunk_mask_leaves_table_and_arms_out_and_holds_all_of_the_trunk_and_the_labels(labels):
+    source, ct, grid = make_body(labels)
+    trunk = np.zeros(ct.shape, bool)
+    trunk[22:78, 15:50] = True
+    np.testing.assert_array_equal(find_trunk_mask(ct, None, grid), trunk)
+    fine = Grid((200, 120, 180), np.diag([2.0, 2.0, 2.0, 1.0]))
+    large, whole = (np.kron(volume, np.ones((2, 2, 2), volume.dtype)) for volume in (ct, trunk))
+    np.testing.assert_array_equal(find_trunk_mask(large, None, fine), whole)
+    source[8, 30, 40] = labels.source_ids["liver"]
+    assert find_trunk_mask(ct, source, grid)[8, 30, 40]
+    assert find_trunk_mask(np.full(ct.shape, -1000, np.int16), None, grid).all(), "no body: nothing is cut away"
 
 
 def test_the_trunk_box_holds_the_labels_where_there_is_no_ct(labels):

@@ -83,6 +83,27 @@ def test_the_tables_side_gives_way_to_the_measured_one_and_is_reported():
     assert join(make_record(side=Side.RIGHT)).values["side"] == "right"
 
 
+@pytest.mark.parametrize(
+    ("site", "measured", "stated"),
+    [
+        ("kidney", "kidney", True),
+        ("kidney", "", True),
+        ("rectum", "colon", True),
+        ("ovary", "urinary_bladder", True),  # the ovary has no class, so nothing is known against it
+        ("urinary bladder", "urinary_bladder", True),
+        ("kidney", "liver", False),
+        ("rectum", "liver", False),
+    ],
+)
+def test_a_tumour_in_another_organ_than_the_cancers_is_reported_and_not_stated(site, measured, stated):
+    case = join(make_record(site=site), mask=MASK | {"tumour_site": measured})
+    said = case.build()
+    assert said.site == site
+    assert (said.tumour, said.tumour_size_mm) == ((True, 41.0) if stated else (None, None))
+    told = f"site: the cancer is of the {site}, the annotated tumour lies in {measured}"
+    assert case.conflicts == ([] if stated else [told])
+
+
 def test_an_organ_that_is_there_was_not_removed():
     case = join(make_record(absent=("gallbladder", "uterus")), mask=MASK)
     assert case.values["absent"] == ("uterus",)

@@ -27,8 +27,8 @@ WORDS: dict[str, dict[str, str]] = {
     "sex": {"female": "woman female lady f", "male": "man male m"},
     "side": {"left": "left lul lll", "right": "right rul rml rll"},
     "phase": {
-        "non-contrast": "non contrast unenhanced noncontrast native", "arterial": "arterial contrast enhanced late",
-        "portal venous": "portal venous pv portovenous", "delayed": "delayed excretory",
+        "non-contrast": "non contrast unenhanced noncontrast native", "arterial": "arterial contrast enhanced",
+        "portal venous": "portal venous pv portovenous", "delayed": "delayed",
     },
     "smoking": {
         "never": "never smoker smoked non lifelong", "former": "former smoker ex quit smoking stopped",
@@ -38,7 +38,7 @@ WORDS: dict[str, dict[str, str]] = {
     "site": {
         "lung": "lung pulmonary lul lll rul rml rll", "kidney": "kidney renal", "liver": "liver hepatic",
         "pancreas": "pancreas pancreatic", "colon": "colon colonic", "rectum": "rectum rectal",
-        "stomach": "stomach gastric", "urinary bladder": "urinary bladder vesical", "ovary": "ovary ovarian",
+        "stomach": "stomach gastric", "urinary bladder": "urinary bladder", "ovary": "ovary ovarian",
         "uterus": "uterus uterine", "oesophagus": "oesophagus oesophageal", "adrenal gland": "adrenal gland",
         "spleen": "spleen splenic", "prostate": "prostate prostatic", "duodenum": "duodenum duodenal",
         "small bowel": "small bowel",
@@ -80,7 +80,7 @@ def list_licensed(said: Statements) -> tuple[set[str], set[str]]:
     for region in (said.coverage_first, said.coverage_last):
         words |= split_words(WORDS["coverage"][region]) if region else set()
     if said.coverage_first != said.coverage_last:
-        words |= split_words("abdomen through")
+        words |= split_words("abdomen through c a p cap")
     for organ in said.absent:
         words |= split_words(WORDS["absent"][organ]) | split_words("absent surgically removed")
     if said.side:

@@ -157,6 +157,31 @@ def test_a_volume_that_is_not_ras_is_refused(tmp_path: Path) -> None:
         make_arrays(Item("x", {}, task), tmp_path)
 
 
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("trunk_only", [True, False])
+def test_table_and_arms_within_the_box_become_air(trunk_only: bool, labelled: bool, tmp_path: Path) -> None:
+    """The hips are wide, so that arms beside the waist and the couch lie within the trunk's box."""
+    import nibabel as nib
+
+    ct = np.full((64, 48, 32), -1000, np.int16)
+    ct[20:44, 12:40] = 40
+    ct[8:56, 12:40, :8] = 40
+    ct[8:14, 20:28, 12:] = 40  # an arm
+    ct[8:56, 9:10] = 200  # the couch
+    labels = np.zeros(ct.shape, np.uint8)
+    labels[24:40, 16:32] = 3
+    for name, volume in (("ct", ct), ("labels", labels)):
+        nib.save(nib.Nifti1Image(volume, np.diag([5.0, 5.0, 5.0, 1.0])), tmp_path / f"{name}.nii.gz")
+    ct_path, labels_path = tmp_path / "ct.nii.gz", tmp_path / "labels.nii.gz"
+    task = ArrayTask(ct_path, labels_path if labelled else None, (4, 60, 8, 42, 0, 32), 32, 21, trunk_only)
+    outcome = make_arrays(Item("x", {}, task), tmp_path)
+    made = np.load(tmp_path / outcome.files["ct"])
+    arm, couch, waist, hips = made[7, 30, 40], made[32, 2:4, 40].max(), made[32, 30, 40], made[8, 30, 4]
+    assert (arm == couch == -1024) if trunk_only else (arm == 40 and couch > -200)
+    assert (waist, hips) == (40, 40)
+    assert made[7, 30, 4] == 40, "the hips are as far out as the arm"
+
+
 def test_body_box_of_a_ct_without_labels_leaves_the_air_out() -> None:
     ct = np.full((64, 64, 20), -1000, np.int16)
     ct[10:50, 20:40] = 40

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from guidegen.labels import LabelTable
 from guidegen.mask.backends import make_flag
-from guidegen.mask.measure import Tumour, measure_parts
+from guidegen.mask.measure import LOOK_MM, Tumour, measure_parts
 from guidegen.mask.resample import Grid
 from guidegen.mask.settings import GateSettings
 
@@ -56,8 +56,13 @@ def check_gates(case: LabelledCase, labels: LabelTable, settings: GateSettings) 
         *_check_order(case, labels, boxes, settings),
         *_check_truncation(case, labels, settings),
     ]
-    if case.tumour and case.tumour.gap_mm > settings.tumour_touch_mm:
-        flags.append(make_flag("tumour_place", f"{case.tumour.gap_mm:.0f} mm from the nearest organ"))
+    # In thick slices a tumour that touches its organ at a corner is more than a few millimetres from it.
+    reach = max(settings.tumour_touch_mm, 1.5 * float(case.grid.spacing_mm.max()))
+    if case.tumour and case.tumour.gap_mm > reach:
+        gap, organ = case.tumour.gap_mm, case.tumour.gap_to or "nearest organ"
+        far = f"{gap:.0f} mm" if np.isfinite(gap) else f"more than {LOOK_MM:.0f} mm"
+        lies = f"; it lies in {case.tumour.site}" if case.tumour.site not in ("", organ) else ""
+        flags.append(make_flag("tumour_place", f"{far} from the {organ}{lies}"))
     return flags
 
 

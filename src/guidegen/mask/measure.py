@@ -11,18 +11,14 @@ from scipy.spatial import ConvexHull, QhullError
 
 from guidegen.labels import LabelTable
 from guidegen.mask.resample import Grid
+from guidegen.mask.sites import SITE_CLASSES, name_class
 from guidegen.statements import Side
 
-SITE_CLASSES = (
-    *("spleen", "kidney", "liver", "stomach", "pancreas", "lung", "small_bowel", "duodenum", "colon"),
-    *("urinary_bladder", "adrenal_gland", "gallbladder", "oesophagus", "heart"),
-)
-"""Classes that a tumour can lie in; bones and large vessels only border on it."""
-CLASS_OF_SITE = {"rectum": "colon", "bladder": "urinary_bladder"}
-"""Torso class of sites that are not themselves a class (with `_` for blanks)."""
 EXPECTED_SHARE = 0.05
 """Contact that is enough for the collection's own organ: a large renal mass may border mostly on the liver."""
 SHELL_MM = 4.0
+LOOK_MM = 40.0
+"""How far around a tumour organs are looked for."""
 MIDLINE_MM = 15.0
 """Closer to the spine's middle than this, a tumour that touches no sided label has no side."""
 ABSENCE_PLACES: dict[str, tuple[tuple[str, ...], float, float]] = {
@@ -46,7 +42,9 @@ class Tumour:
     site: str
     """Torso class that it lies in, "" where it touches none."""
     gap_mm: float
-    """Distance to the nearest labelled organ."""
+    """Distance to `gap_to`; infinite beyond the 40 mm that are looked at."""
+    gap_to: str = ""
+    """Class of the collection's cancer where it is labelled, "" for the nearest labelled organ."""
 
 
 def measure_organs(
@@ -89,7 +87,7 @@ def measure_tumour(
 
     A side is given for paired organs only, from the sided labels that the tumour touches, else from the spine.
     """
-    box = _pad_box(ndimage.find_objects(tumour.astype(np.uint8))[0], grid, 40.0)
+    box = _pad_box(ndimage.find_objects(tumour.astype(np.uint8))[0], grid, LOOK_MM)
     mask = tumour[box]
     size = measure_diameter(find_largest_part(mask), grid.affine)
     volume = float(mask.sum()) * grid.voxel_ml
@@ -99,18 +97,21 @@ def measure_tumour(
     distance: Any = ndimage.distance_transform_edt(~mask, sampling=tuple(grid.spacing_mm))
     lookup = np.isin(np.arange(256), [i for e in labels.classes if e.name in SITE_CLASSES for i in _ids(e, labels)])
     candidates = lookup[near]
-    gap = float(distance[candidates].min()) if candidates.any() else float("inf")
+    expected = labels.ids.get(name_class(expected_site), 0)
+    own = labels.source_to_torso == expected
+    known = bool(expected) and bool(own[organs].any())
+    measured = own[near] if known else candidates
+    gap = float(distance[measured].min()) if measured.any() else float("inf")
     # Voxels of an organ under the tumour count as well as those around it.
     touching = candidates & (distance <= max(SHELL_MM, 1.5 * float(grid.spacing_mm.max())))
     votes = np.bincount(near[touching], minlength=256)
     by_class = np.bincount(labels.source_to_torso, weights=votes, minlength=len(labels))
-    expected = labels.ids.get(CLASS_OF_SITE.get(expected_site, expected_site.replace(" ", "_")), 0)
     best = expected if by_class[expected] > EXPECTED_SHARE * by_class.sum() else int(np.argmax(by_class))
     site = labels.classes[best].name if by_class.any() else ""
     side = _find_side(votes, site, labels)
     if side is None and spine_x is not None and (not site or _is_paired(site)):
         side = _compare_to_spine(mask, box, grid, spine_x)
-    return Tumour(size, volume, side, site, gap)
+    return Tumour(size, volume, side, site, gap, labels.classes[expected].name if known else "")
 
 
 def measure_diameter(mask: np.ndarray, affine: np.ndarray) -> float:

@@ -54,7 +54,8 @@ class GateSettings(Section):
     side_margin_mm: float = 10.0
     """Gate `left_right`: a right-sided label lies right of its left-sided twin, the liver right of the spleen."""
     tumour_touch_mm: float = Field(5.0, gt=0)
-    """Gate `tumour_place`: a tumour lies in an organ or at most this far from one."""
+    """Gate `tumour_place`: a tumour lies in the organ of the collection's cancer or at most this far from it, or from
+    any organ where that one is not labelled; one and a half slices where they are thicker."""
     exclude: tuple[str, ...] = ("left_right", "order")
     """Gates that exclude a case instead of flagging it."""
 

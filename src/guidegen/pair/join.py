@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from guidegen.mask.sites import name_class
 from guidegen.pair.record import PatientRecord
 from guidegen.pair.settings import PairSettings
 from guidegen.pair.vocabulary import ABSENT_ORGANS, SITES
@@ -96,9 +97,15 @@ def _join_site(case: CaseStatements, record: PatientRecord, collection: Collecti
 
 
 def _join_tumour(case: CaseStatements, record: PatientRecord, mask: Mapping[str, str], settings: PairSettings) -> None:
-    """A tumour is stated where it is in the label map, with its measured size and side."""
+    """A tumour is stated where it is in the label map, with its measured size and side.
+
+    One in another organ than the cancer's would be said to be in the cancer's: it is reported and left out.
+    """
     annotated = mask.get("tumour_annotated") == "true" and bool(mask.get("tumour_size_mm"))
     side = record.values.get("side")
+    if annotated and (other := _find_other_site(case, mask)):
+        case.conflicts.append(f"site: the cancer is of the {case.values['site']}, the annotated tumour lies in {other}")
+        annotated = False
     if annotated:
         kind = mask["tumour_kind"]
         case.state("tumour", True, Source(kind="measurement", name="tumour", field="tumour_annotated", value=kind))
@@ -115,6 +122,12 @@ def _join_tumour(case: CaseStatements, record: PatientRecord, mask: Mapping[str,
         case.state("side", side, record.sources["side"])
     if not annotated and settings.pathology_size == "state" and "size_mm" in record.values:
         case.state("tumour_size_mm", float(round(record.values["size_mm"])), record.sources["size_mm"])
+
+
+def _find_other_site(case: CaseStatements, mask: Mapping[str, str]) -> str:
+    """Return the organ that the tumour was measured in, "" where it is the cancer's or that organ has no class."""
+    measured, expected = mask.get("tumour_site", ""), name_class(case.values.get("site", ""))
+    return measured if expected not in ("", measured) else ""
 
 
 def _join_coverage(case: CaseStatements, mask: Mapping[str, str]) -> None:

@@ -8,7 +8,15 @@ site, "upper lobe" no region). What it does not understand it leaves out.
 import re
 
 from guidegen.pair import patterns
-from guidegen.pair.vocabulary import IMPLIED_SITES, LOBES, READ_HISTOLOGIES, REGION_WORDS
+from guidegen.pair.spoken import spell_digits
+from guidegen.pair.vocabulary import (
+    IMPLIED_SITES,
+    LOBES,
+    LOWER_LIMITS,
+    READ_HISTOLOGIES,
+    REGION_WORDS,
+    UPPER_LIMITS,
+)
 from guidegen.statements import Phase, Region, Sex, Side, Statements
 
 ROMAN = {"1": "I", "2": "II", "3": "III", "4": "IV"}
@@ -18,7 +26,7 @@ def read_statements(text: str) -> Statements:
     """Return what a free text states.
 
     Args:
-        text: English, any order, British or American spelling, units in mm or cm.
+        text: English, any order, British or American spelling, units in mm or cm, numbers in digits or words.
 
     Returns:
         Statements; what the text does not say is None. Sizes are whole millimetres.
@@ -30,13 +38,16 @@ class _Reader:
     """Reads one text; `text` has what was already understood blanked out."""
 
     def __init__(self, text: str) -> None:
-        self.text = re.sub(r"[‐-―−]", "-", " ".join(text.split()))
+        self.text = spell_digits(re.sub(r"[‐-―−]", "-", " ".join(text.split())))
 
     def read(self) -> Statements:
         found: dict[str, object] = {}
+        limits = self._read_limits()
         while self._take(patterns.NORMAL):
             pass
         found["absent"] = self._read_absent()
+        while self._take(patterns.OPERATION):
+            pass
         found["smoking"] = self._read_smoking()
         found["stage"] = self._read_stage()
         found |= {key: self._take(pattern, "value") for key, pattern in patterns.TNM.items()}
@@ -50,7 +61,7 @@ class _Reader:
         found["tumour"] = False if negated and not mass else (True if mass or (size and not pathology) else None)
         found["tumour_size_mm"] = size
         found |= self._read_place(implied)
-        found["coverage_first"], found["coverage_last"] = self._read_coverage()
+        found["coverage_first"], found["coverage_last"] = limits or self._read_coverage()
         return Statements.model_validate(found)
 
     def _take(self, pattern: re.Pattern[str], group: str = "") -> str | None:
@@ -98,7 +109,10 @@ class _Reader:
         """Largest size in mm, and whether it is said to be a pathologist's."""
         best: tuple[float, bool] | None = None
         for match in list(patterns.SIZE.finditer(self.text)):
-            values = [_number(v) for v in re.findall(patterns.NUMBER, match["first"] + match["more"], re.I)]
+            if self._belongs_elsewhere(match):
+                self._blank(match)
+                continue
+            values = [float(v.replace(",", ".")) for v in re.findall(patterns.NUMBER, match["first"] + match["more"])]
             scale = 10.0 if match["unit"].lower().startswith("c") else 1.0
             around = self.text[max(match.start() - 22, 0) : match.end() + 18]
             size = float(round(max(values) * scale))
@@ -107,8 +121,18 @@ class _Reader:
             self._blank(match)
         return best or (None, False)
 
+    def _belongs_elsewhere(self, size: re.Match[str]) -> bool:
+        """Tell whether a size is a distance, or that of a stone, cyst, node or the like."""
+        if patterns.OTHER_AFTER.match(self.text, size.end()):
+            return True
+        if re.match(r"[\s-]*(?:[a-z-]+\s+){0,3}?" + patterns.MASS.pattern, self.text[size.end() :], re.I):
+            return False
+        before = list(patterns.THINGS.finditer(re.split(r"[.;,]\s", self.text[: size.start()])[-1]))
+        return bool(before) and before[-1]["other"] is not None
+
     def _read_person(self) -> tuple[int | None, Sex | None]:
         age, letter = None, ""
+        female, male = patterns.FEMALE.search(self.text), patterns.MALE.search(self.text)
         for pattern in patterns.AGE:
             match = pattern.search(self.text)
             if match and 0 < (years := int(match["age"])) < 120:
@@ -116,7 +140,6 @@ class _Reader:
                 letter = match[0][0] if match[0][0] in "MF" and match[0][1:].isdigit() else ""
                 self._blank(match, patterns.AGE_MARK)
                 break
-        female, male = patterns.FEMALE.search(self.text), patterns.MALE.search(self.text)
         if female or male:
             letter = "F" if female and (not male or female.start() < male.start()) else "M"
         elif not letter and (match := patterns.SEX_LETTER.search(self.text)):
@@ -171,12 +194,14 @@ class _Reader:
         return None, None, None
 
     def _read_part(self) -> tuple[str | None, str | None]:
-        """Organ and part, from a part that names its organ or stands with it."""
-        for site, part, pattern in patterns.PART_PATTERNS:
-            if match := pattern.search(self.text):
-                self._blank(match, (match.groupdict().get("side") or "").strip())
-                return site, part
-        return None, None
+        """Organ and part that are named first, from a part that names its organ or stands with it."""
+        matches = [(pattern.search(self.text), site, part) for site, part, pattern in patterns.PART_PATTERNS]
+        found = [(match.start(), -match.end(), site, part, match) for match, site, part in matches if match]
+        if not found:
+            return None, None
+        *_, site, part, match = min(found, key=lambda item: item[:2])
+        self._blank(match, (match["side"] or match["own_side"] or "").strip())
+        return site, part
 
     def _read_site(self) -> str | None:
         """The organ named first, without those that only say where the scan lies."""
@@ -188,6 +213,16 @@ class _Reader:
         self._blank(match)
         return site
 
+    def _read_limits(self) -> tuple[Region, Region] | None:
+        """A covered range between landmarks, whose organs are no sites."""
+        match = patterns.LANDMARKS.search(self.text)
+        if not match:
+            return None
+        self._blank(match)
+        ends = zip((UPPER_LIMITS, LOWER_LIMITS), (match["first"], match["last"]), strict=True)
+        first, last = (next(r for p, r in limits.items() if re.fullmatch(p, text, re.I)) for limits, text in ends)
+        return first, last
+
     def _read_coverage(self) -> tuple[Region | None, Region | None]:
         best: list[tuple[Region, Region]] = []
         for match in patterns.REGIONS.finditer(self.text):
@@ -196,11 +231,6 @@ class _Reader:
         order = list(Region)
         regions = sorted((region for pair in best for region in pair), key=order.index)
         return (regions[0], regions[-1]) if regions else (None, None)
-
-
-def _number(text: str) -> float:
-    text = text.lower()
-    return float(patterns.ONES.index(text) + 1) if text in patterns.ONES else float(text.replace(",", "."))
 
 
 def _tidy_histology(text: str) -> str:

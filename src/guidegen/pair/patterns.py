@@ -5,12 +5,14 @@ import re
 from guidegen.pair.vocabulary import (
     ABSENT_ORGANS,
     HISTOLOGIES,
+    LOWER_LIMITS,
     MASS_NOUNS,
     READ_HISTOLOGIES,
     REGION_WORDS,
     SITES,
     STANDALONE,
     SUBSITES,
+    UPPER_LIMITS,
     SiteWords,
 )
 from guidegen.statements import Phase
@@ -20,15 +22,26 @@ def _join(*parts: str) -> str:
     return "|".join(parts)
 
 
-ONES = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-NUMBER = rf"(?:\d+(?:[.,]\d+)?|{_join(*ONES)})"
+NUMBER = r"\d+(?:[.,]\d+)?"
 _UNIT = r"(?:mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?)"
 SIZE = re.compile(
     rf"\b(?P<first>{NUMBER})(?P<more>(?:\s*{_UNIT}?\s*(?:x|×|by)\s*{NUMBER})*)[\s-]*(?P<unit>{_UNIT})\b"
     r"(?!\s*(?:slice|thick|section|recon|collim|interval|margin|gap))",
     re.I,
 )
-"""`3 cm`, `32-mm`, `3.1 x 2.5 cm`, `two centimetres`; not the thickness of slices."""
+"""`3 cm`, `32-mm`, `3.1 x 2.5 cm`; not the thickness of slices."""
+_OTHER_THINGS = (
+    r"(?:stones?|calcul(?:us|i)|cysts?|(?:lymph\s+)?nodes?|lymphadenopathy|aneurysms?|thromb(?:us|i|osis)|effusions?"
+    r"|stents?|collections?|abscess(?:es)?|h(?:a?e)matomas?|hernias?|granulomas?)"
+)
+OTHER_AFTER = re.compile(
+    rf"\s*(?:(?:from|above|below|away|proximal|distal)\b"
+    rf"|(?:(?!(?:with|in|of|and|at|on|from)\b)[a-z-]+\s+){{0,3}}?{_OTHER_THINGS}\b)",
+    re.I,
+)
+"""Behind a size: it is a distance, or that of a thing that is no tumour (`4 mm stone`)."""
+THINGS = re.compile(rf"\b(?:(?P<other>{_OTHER_THINGS})|{_join(*MASS_NOUNS)})\b", re.I)
+"""Things that have a size; `other` ones are no tumours (`lymph node of 22 mm`)."""
 PATHOLOGY = re.compile(r"patholog|specimen|resect(?:ed|ion)", re.I)
 """Words beside a size that make it a pathologist's."""
 
@@ -36,14 +49,21 @@ AGE = (
     re.compile(r"\b(?P<age>\d{1,3})[\s-]*(?:years?|yrs?)[\s-]*(?:old|of age)\b", re.I),
     re.compile(r"\b(?P<age>\d{1,3})[\s-]*(?:y\s*/\s*o\b|y\.?\s?o\.?(?=[\s,;.)]|$)|yo\b)", re.I),
     re.compile(r"\b(?:aged?|age of|age:)\s*:?\s*(?P<age>\d{1,3})\b(?!\s*(?:mm|cm))(?:\s*(?:years|yrs|y)\b)?", re.I),
-    re.compile(r"\b(?P<age>\d{1,3})\s*(?:years|yrs|y)\b(?!\s*(?:ago|of smoking|earlier|since|history))", re.I),
-    re.compile(r"\b(?P<age>\d{1,3})[\s-]?(?=[MF]\b)"),
+    re.compile(
+        r"(?<!for )(?<!past )(?<!last )\b(?P<age>\d{1,3})\s*(?:years|yrs|y)\b"
+        r"(?!\s*(?:ago|of smoking|earlier|since|history))",
+        re.I,
+    ),
+    re.compile(r"\b(?P<age>\d{1,3})[\s/-]?(?=[MF]\b)"),
     re.compile(r"(?<=\b[MF][/\s])(?P<age>\d{1,3})\b(?!\s*(?:mm|cm|\.\d))"),
     re.compile(r"\b[MF](?P<age>\d{2,3})\b"),
     re.compile(r"\b(?P<age>\d{2})\s+(?=(?:woman|man|female|male|lady|gentleman)\b)", re.I),
+    re.compile(
+        r"\b(?:woman|man|female|male|lady|gentleman),?\s+(?P<age>\d{2})\b(?!\s*(?:mm|cm|x|×|by|[./]\d|pack))", re.I
+    ),
 )
-FEMALE = re.compile(r"\b(?:woman|female|lady|girl)\b", re.I)
-MALE = re.compile(r"\b(?:man|male|gentleman|boy)\b", re.I)
+FEMALE = re.compile(r"\b(?:woman|female|lady|girl|she|her)\b", re.I)
+MALE = re.compile(r"\b(?:man|male|gentleman|boy|he|his)\b", re.I)
 AGE_MARK = "@"
 """Stands in the text where an age was read; a letter beside it is a sex."""
 SEX_LETTER = re.compile(rf"\b(?P<sex>[MF])\b(?=\s*/?\s*{AGE_MARK})|{AGE_MARK}[\s/,]*(?P<after>[MF])\b")
@@ -53,11 +73,11 @@ _PHASE_WORDS: tuple[tuple[Phase, str], ...] = (
     (
         Phase.NON_CONTRAST,
         _join(
-            r"non?[\s-]*(?:contrast|enhanced)(?:[\s-]?enhanced)?",
+            r"non?[\s-]*(?:contrast|enhanced|con\b)(?:[\s-]?enhanced)?",
             r"un[\s-]?enhanced",
-            rf"without\s+{_CONTRAST}",
+            rf"(?:without|w/o)\s+{_CONTRAST}",
             rf"no\s+{_CONTRAST}",
-            r"native(?:\s+(?:phase|scan|ct))?",
+            r"native(?:\s+(?:phase|scan|ct))?(?!\s+(?:kidney|liver|pancreas))",
             r"nect\b",
             r"pre[\s-]contrast",
         ),
@@ -66,8 +86,14 @@ _PHASE_WORDS: tuple[tuple[Phase, str], ...] = (
         Phase.PORTAL_VENOUS,
         r"port(?:al|o)[\s-]*venous(?:[\s-]*phase)?|portal[\s-]phase|venous[\s-]phase|pvp?[\s-]phase|pvp\b",
     ),
-    (Phase.ARTERIAL, r"(?:early\s+|late\s+)?arterial(?:[\s-]*phase)?(?!\s*(?:hypert|disease|occl))"),
-    (Phase.DELAYED, r"delayed(?:[\s-]*phase)?|excretory(?:[\s-]*phase)?|late[\s-]phase|equilibrium[\s-]phase"),
+    (
+        Phase.ARTERIAL,
+        r"(?:early\s+|late\s+)?arterial(?:[\s-]*phase)?(?!\s*(?:hyper|enhancement|disease|occl))|pancreatic[\s-]phase",
+    ),
+    (
+        Phase.DELAYED,
+        r"delayed(?:[\s-]*phase)?|(?:excretory|urographic)(?:[\s-]*phase)?|late[\s-]phase|equilibrium[\s-]phase",
+    ),
 )
 PHASES = tuple(
     (phase, re.compile(rf"\b(?:contrast[\s-]enhanced\s+)?(?:in\s+(?:the\s+)?)?(?:{words})", re.I))
@@ -79,7 +105,7 @@ MASS = re.compile(rf"\b(?:{_MASSES})\b", re.I)
 NEGATED_MASS = re.compile(
     r"\b(?:no|without(?:\s+an?)?|negative for|free of|absence of)\s+"
     r"(?:evidence of\s+|sign of\s+|visible\s+|focal\s+|discrete\s+|suspicious\s+|an?\s+|any\s+|[a-z]+\s+){0,2}"
-    rf"(?:{_MASSES})\b",
+    rf"(?:{_MASSES})(?:\s+(?:or|and)\s+(?:{_MASSES}))*\b",
     re.I,
 )
 STAGE = re.compile(r"\bstage[\s:]*(?P<numeral>IV|III|II|I|0|[1-4])[\s-]?(?P<letter>[ABC][123]?)?\b", re.I)
@@ -115,8 +141,6 @@ SMOKING = (
         ),
     ),
 )
-NORMAL = re.compile(r"\b(?:normal|unremarkable|healthy)\s+(?:left\s+|right\s+)?[a-z]+s?\b", re.I)
-"""An organ that is mentioned because nothing is wrong with it."""
 SIDE = re.compile(r"\b(?P<side>left|right)(?:[\s-]sided)?\b", re.I)
 
 CANCER = re.compile(
@@ -158,6 +182,9 @@ NO_HISTOLOGY = {
         "right-sided",
         "uterus",
         "gallbladder",
+        "caecal",
+        "cecal",
+        "sigmoid",
     ),
     *(word for operations in ABSENT_ORGANS.values() for operation in operations for word in operation.split()),
     *REGION_WORDS,
@@ -170,6 +197,19 @@ def name_site(words: SiteWords) -> str:
     return _join(*(re.escape(name) for name in (words.noun, words.adjective, *words.others)))
 
 
+_ORGAN = rf"(?:(?:left|right|both)\s+)?(?:gall[\s-]?bladder|{_join(*map(name_site, SITES.values()))})"
+NORMAL = re.compile(
+    r"\b(?:normal|unremarkable|healthy)\s+(?:left\s+|right\s+)?[a-z]+s?\b"
+    rf"|\bincluding\s+(?:the\s+)?(?:{_ORGAN})\b|\b{_ORGAN}(?:\s*(?:,|,?\s+and)\s+(?:the\s+)?{_ORGAN})*"
+    r"\s+(?:(?:is|are|appears?|looks?|remains?)\s+)?(?:normal|unremarkable|healthy)\b",
+    re.I,
+)
+"""Organs that are mentioned because nothing is wrong with them: `normal kidneys`, `liver and spleen unremarkable`."""
+OPERATION = re.compile(
+    r"\b(?:(?:left|right)[\s-]+(?:[a-z]+\s+){0,2}?)?[a-z]+ectomy\b(?:[\s,]*\(?(?:on\s+the\s+)?(?:left|right)\b\)?)?",
+    re.I,
+)
+"""An operation whose side is not that of the tumour: `right hemicolectomy`."""
 HISTOLOGY_PATTERNS = tuple(
     (re.compile(rf"(?<![\w-]){re.escape(wording)}(?![\w-])", re.I), name)
     for name, wordings in [
@@ -184,15 +224,16 @@ HISTOLOGY_PATTERNS = tuple(
 def part_pattern(site: str, part: str) -> re.Pattern[str]:
     """Return the pattern of a part of an organ: beside the organ's name, or alone where it can stand so."""
     names = name_site(SITES[site])
-    spelled = part.replace("cecum", "ca?ecum").replace("sigmoid colon", "sigmoid(?: colon)?")
+    spelled = part.replace("cecum", "ca?ec(?:um|al)").replace("sigmoid colon", "sigmoid(?: colon)?")
     beside = (
         rf"\b{spelled}\b(?:\s+(?:of|in)\s+(?:the\s+)?(?P<side>left\s+|right\s+)?|\s+)(?:{names})\b"
-        rf"|\b(?:{names})\s*,?\s+{spelled}\b"
+        rf"|\b(?:{names})\s*,?\s+(?:(?:of\s+|cancer\s+)?(?:in|on|at|of)\s+(?:the\s+)?(?P<own_side>left\s+|right\s+)?)?"
+        rf"{spelled}\b"
     )
     if part in STANDALONE:
         beside += rf"|\b{spelled}\b"
-    elif site == "lung":
-        beside += rf"|\b{spelled}\b(?!\s+of\s+the\s+(?:liver|thyroid))"
+    elif site in ("lung", "kidney"):
+        beside += rf"|\b{spelled}\b(?!\s+of\s+the\s+(?:liver|thyroid|spleen))"
     return re.compile(beside, re.I)
 
 
@@ -223,7 +264,9 @@ def absent_pattern(organ: str, operations: tuple[str, ...]) -> re.Pattern[str]:
     done = [*operations, *(rf"{what}\s+\(?(?:on\s+the\s+)?{side}(?!\s+kidney)" for side, what in sided)]
     done += [rf"{side}\s+(?:radical|total)\s+{what}" for side, what in sided]
     said = r"(?:(?:status post|s/p|previous|prior|after|post|history of|had an?|underwent)\s+(?:an?\s+)?)?"
-    gone = r"(?:is\s+|has been\s+|was\s+)?(?:surgically\s+)?(?:absent|missing|removed|resected)"
+    gone = (
+        r"(?:is\s+|has been\s+|was\s+)?(?:surgically\s+)?(?:absent|missing|removed|resected|(?:taken\s+)?out(?!\s+of))"
+    )
     return re.compile(
         rf"\b(?:(?:no|absent|missing|without(?:\s+an?)?)\s+{name}(?!\s+(?:{_MASSES}|stone|disease))"
         rf"|{name}\s+{gone}|{said}(?:{_join(*done)}))\b",
@@ -239,7 +282,13 @@ REGION = (
 )
 _BETWEEN = (
     r"(?:\s*(?:,?\s*and\s+(?:the\s+)?|,|/|&|\+|-|to\s+(?:the\s+)?|through\s+(?:the\s+)?|down\s+to\s+(?:the\s+)?"
-    r"|plus|until|with)\s*)"
+    r"|plus|until|with)\s*|\s+)"
 )
 REGIONS = re.compile(rf"{REGION}(?:{_BETWEEN}(?:whole\s+|entire\s+)?{REGION})*", re.I)
 """One region word, or a list or range of them."""
+LANDMARKS = re.compile(
+    rf"(?:\bfrom\s+(?:the\s+)?)?\b(?P<first>{_join(*UPPER_LIMITS)})\s+(?:down\s+)?(?:to|through)\s+(?:the\s+)?"
+    rf"(?:level of (?:the\s+)?)?(?P<last>{_join(*LOWER_LIMITS)})\b",
+    re.I,
+)
+"""A range between landmarks: `from the diaphragm to the iliac crests`."""

@@ -1,6 +1,6 @@
 """The parts of a prompt as phrases: each says one statement or a group of them in one of several ways."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from guidegen.pair.vocabulary import ABSENT_ORGANS, HISTOLOGIES, LOBES, SITES, STANDALONE
@@ -37,7 +37,7 @@ class Phrases:
                 f"{age}{letter}",
                 f"{letter}/{age}",
                 f"{words} aged {age}",
-                f"{words}, {age} years",
+                f"{words} ({age} years)",
                 f"{words} of {age} years",
             )
         )
@@ -103,7 +103,8 @@ class Phrases:
         sideways = s.side.value if s.side and not (words and words.paired) else ""
         sided = f"{sideways}-sided " if sideways else ""
         size = self._word_size(s.tumour_size_mm) if s.tumour_size_mm is not None else ""
-        options = [f"{size} {sided}{noun}{f' in the {place}' if place else ''}"]
+        before = self.choose((size, size, size.replace(" ", "-")))
+        options = [f"{before} {sided}{noun}{f' in the {place}' if place else ''}"]
         options.append(
             f"{sided}{noun}{f' of the {place}' if place else ''}{f' measuring {size}' if size else ''}",
         )
@@ -112,7 +113,7 @@ class Phrases:
             options.append(f"{sided}{noun}{f' in the {place}' if place else ''} ({size})")
         if words and not s.subsite:
             side = f"{s.side.value} " if s.side and words.paired else ""
-            options.append(f"{size} {sided}{side}{words.adjective} {noun}")
+            options.append(f"{before} {sided}{side}{words.adjective} {noun}")
             options.append(f"{sided}{side}{words.adjective} {noun}{f' of {size}' if size else ''}")
         return self.choose([option.strip() for option in options])
 
@@ -130,38 +131,27 @@ class Phrases:
 
     def word_scan(self) -> str:
         """Contrast phase and covered range."""
-        phase, region = self._word_phase(), self._word_coverage()
-        if phase and region:
+        region, after = self._word_coverage(), self._word_phase(PHASES_AFTER)
+        short = self._shorten_coverage(region)
+        if phase := self._word_phase(PHASES_BEFORE) if region else "":
             return self.choose(
                 (
                     f"{phase} CT of the {region}",
-                    f"CT {region}, {phase}",
-                    f"CT of the {region} ({phase})",
-                    f"{phase} CT covering {region}",
+                    f"CT {short}, {after}",
+                    f"CT of the {region} ({after})",
+                    f"{phase} CT covering the {region}",
                     f"{phase} scan from {region}" if " to " in region else f"{phase} scan of the {region}",
                 )
             )
         if region:
             return self.choose(
-                (f"CT of the {region}", f"CT {region}", f"CT covering {region}", f"scan of the {region}")
+                (f"CT of the {region}", f"CT {short}", f"CT covering the {region}", f"scan of the {region}")
             )
-        if phase:
-            return self.choose((f"{phase} CT", f"CT, {phase}", f"CT ({phase})"))
+        if after:
+            return self.choose((f"{self._word_phase(PHASES_BEFORE)} CT", f"CT, {after}", f"CT ({after})"))
         return ""
 
-    def _word_phase(self) -> str:
-        words = {
-            Phase.NON_CONTRAST: ("non-contrast", "unenhanced", "noncontrast", "native", "without contrast"),
-            Phase.ARTERIAL: ("arterial phase", "arterial-phase", "contrast-enhanced arterial phase", "late arterial"),
-            Phase.PORTAL_VENOUS: (
-                "portal venous phase",
-                "portal-venous",
-                "PV phase",
-                "portovenous phase",
-                "venous phase",
-            ),
-            Phase.DELAYED: ("delayed phase", "delayed-phase", "delayed", "excretory phase"),
-        }
+    def _word_phase(self, words: Mapping[Phase, Sequence[str]]) -> str:
         return self.choose(words[self.s.phase]) if self.s.phase else ""
 
     def _word_coverage(self) -> str:
@@ -169,6 +159,13 @@ class Phrases:
         if first is None or last is None:
             return ""
         return self.choose(COVERAGE_WORDS[first, last])
+
+    def _shorten_coverage(self, region: str) -> str:
+        """An abbreviation, as it stands behind `CT`; the region's words where there is none."""
+        first, last = self.s.coverage_first, self.s.coverage_last
+        if first is None or last is None:
+            return region
+        return self.choose((region, *COVERAGE_ABBREVIATIONS.get((first, last), ())))
 
     def word_absent(self) -> list[str]:
         phrases = []
@@ -183,12 +180,30 @@ class Phrases:
     def word_smoking(self) -> list[str]:
         words = {
             "never": ("never smoker", "never smoked", "non-smoker", "lifelong non-smoker"),
-            "former": ("former smoker", "ex-smoker", "quit smoking", "smoking history, stopped"),
+            "former": ("former smoker", "ex-smoker", "quit smoking", "stopped smoking"),
             "current": ("current smoker", "active smoker", "smoker"),
         }
         return [self.choose(words[self.s.smoking])] if self.s.smoking in words else []
 
 
+PHASES_BEFORE: dict[Phase, tuple[str, ...]] = {
+    Phase.NON_CONTRAST: ("non-contrast", "unenhanced", "noncontrast", "native"),
+    Phase.ARTERIAL: ("arterial phase", "arterial-phase", "contrast-enhanced arterial phase"),
+    Phase.PORTAL_VENOUS: ("portal venous phase", "portal-venous", "PV phase", "portovenous phase", "venous phase"),
+    Phase.DELAYED: ("delayed phase", "delayed-phase", "delayed"),
+}
+"""Before `CT` or `scan`. What is stated is the phase: `late arterial` or `excretory` would say more than is known."""
+PHASES_AFTER: dict[Phase, tuple[str, ...]] = {
+    Phase.NON_CONTRAST: ("without contrast", "unenhanced", "non-contrast", "no contrast"),
+    Phase.ARTERIAL: ("arterial phase", "in arterial phase", "contrast-enhanced, arterial phase"),
+    Phase.PORTAL_VENOUS: ("portal venous phase", "in portal venous phase", "PV phase", "portovenous phase"),
+    Phase.DELAYED: ("delayed phase", "in delayed phase", "delayed"),
+}
+"""Behind them."""
+COVERAGE_ABBREVIATIONS: dict[tuple[Region, Region], tuple[str, ...]] = {
+    (Region.CHEST, Region.PELVIS): ("C/A/P", "CAP"),
+    (Region.UPPER_ABDOMEN, Region.PELVIS): ("A/P",),
+}
 COVERAGE_WORDS: dict[tuple[Region, Region], tuple[str, ...]] = {
     (Region.CHEST, Region.CHEST): ("chest", "thorax"),
     (Region.CHEST, Region.UPPER_ABDOMEN): (

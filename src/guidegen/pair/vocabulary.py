@@ -28,7 +28,7 @@ SITES: dict[str, SiteWords] = {
         SiteWords("colon", "colonic", ("large bowel",)),
         SiteWords("rectum", "rectal"),
         SiteWords("stomach", "gastric"),
-        SiteWords("urinary bladder", "vesical", ("bladder",)),
+        SiteWords("urinary bladder", "bladder", ("vesical",)),
         SiteWords("ovary", "ovarian", ("ovaries",), paired=True),
         SiteWords("uterus", "uterine", ("endometrial", "endometrium")),
         SiteWords("oesophagus", "oesophageal", ("esophagus", "esophageal")),
@@ -102,7 +102,10 @@ IMPLIED_SITES = {
     "cholangiocarcinoma": "liver",
 }
 """Words of a histology that leave no doubt about the organ."""
-MASS_NOUNS = ("mass", "tumour", "lesion", "tumor", "nodule", "neoplasm", "masses", "lesions", "tumours", "tumors")
+MASS_NOUNS = (
+    *("mass", "tumour", "lesion", "tumor", "nodule", "neoplasm"),
+    *("masses", "lesions", "tumours", "tumors", "nodules", "neoplasms"),
+)
 """Words for something that is seen on the images; the first three are written, all are read."""
 REGION_WORDS: dict[str, tuple[Region, Region]] = {
     "chest": (Region.CHEST, Region.CHEST),
@@ -112,6 +115,7 @@ REGION_WORDS: dict[str, tuple[Region, Region]] = {
     "upper abdominal": (Region.UPPER_ABDOMEN, Region.UPPER_ABDOMEN),
     "abdomen": (Region.UPPER_ABDOMEN, Region.ABDOMEN),
     "abdominal": (Region.UPPER_ABDOMEN, Region.ABDOMEN),
+    "abdo": (Region.UPPER_ABDOMEN, Region.ABDOMEN),
     "mid-abdomen": (Region.ABDOMEN, Region.ABDOMEN),
     "lower abdomen": (Region.ABDOMEN, Region.ABDOMEN),
     "pelvis": (Region.PELVIS, Region.PELVIS),
@@ -124,8 +128,22 @@ REGION_WORDS: dict[str, tuple[Region, Region]] = {
     "c/a/p": (Region.CHEST, Region.PELVIS),
     "tap": (Region.CHEST, Region.PELVIS),
     "a/p": (Region.UPPER_ABDOMEN, Region.PELVIS),
+    "kub": (Region.UPPER_ABDOMEN, Region.PELVIS),
 }
 """Words for regions; a list or range of them covers from the first of the topmost to the last of the lowest."""
+UPPER_LIMITS: dict[str, Region] = {
+    r"thoracic inlet|(?:lung )?api(?:ces|x)|skull base|neck|chest|thorax": Region.CHEST,
+    r"(?:hemi)?diaphragms?|domes? of (?:the )?(?:diaphragm|liver)|liver dome|lung bases": Region.UPPER_ABDOMEN,
+}
+LOWER_LIMITS: dict[str, Region] = {
+    r"lung bases|costophrenic angles|(?:hemi)?diaphragms?": Region.CHEST,
+    r"adrenals|adrenal glands|upper abdomen|kidneys": Region.UPPER_ABDOMEN,
+    r"iliac crests?|aortic bifurcation": Region.ABDOMEN,
+    r"symphysis(?: pubis)?|pubic symphysis|femoral heads|lesser trochanters?|mid-?thighs?|pelvic floor|pelvis": (
+        Region.PELVIS
+    ),
+}
+"""Patterns of the landmarks that a scan begins and ends at, and the first and last region between them."""
 ABSENT_ORGANS: dict[str, tuple[str, ...]] = {
     "gallbladder": ("cholecystectomy",),
     "left kidney": ("left nephrectomy",),

@@ -94,8 +94,13 @@ class _Writer:
 
     def _join(self, parts: list[str], capital: bool = True) -> str:
         kept = [part for part in parts if part]
-        # `pT2` keeps its small letter.
-        return " ".join(f"{part[:1].upper() + part[1:] if capital and part[1:2].islower() else part}." for part in kept)
+        return " ".join(f"{_capitalise(part) if capital else part}." for part in kept)
+
+
+def _capitalise(part: str) -> str:
+    """`pT2`, `ccRCC` and `s/p` keep their small letter."""
+    word = part.split()[0]
+    return part if "/" in word or not word[1:].islower() else part[0].upper() + part[1:]
 
 
 def _has_noun(person: str) -> bool:

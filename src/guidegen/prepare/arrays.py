@@ -9,6 +9,7 @@ from scipy import ndimage
 from guidegen.errors import ItemError
 from guidegen.manifest import Item, Outcome
 from guidegen.mask.resample import Grid, read_volume
+from guidegen.mask.trunk import find_trunk_mask
 from guidegen.prepare.resample import resample_ct, resample_labels
 
 ARRAY_COLUMNS = (
@@ -16,6 +17,7 @@ ARRAY_COLUMNS = (
     *("spacing_mm", "box"),
 )
 BODY_HU = -300
+AIR_HU = -1024
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class ArrayTask:
     box: tuple[int, ...] | None
     grid: int
     classes: int
+    trunk_only: bool = True
+    """Table and arms in the box become air."""
 
 
 def make_arrays(item: Item, folder: Path) -> Outcome:
@@ -50,7 +54,10 @@ def make_arrays(item: Item, folder: Path) -> Outcome:
     if labels:
         _save(folder, files, "labels", item.case, resample_labels(labels[0][parts], task.grid, task.classes))
     if ct:
-        _save(folder, files, "ct", item.case, resample_ct(ct[0][parts].astype(np.float32), 2 * task.grid))
+        hu = ct[0][parts].astype(np.float32)
+        if task.trunk_only:
+            hu[~find_trunk_mask(hu, labels[0][parts] if labels else None, ct[1])] = AIR_HU
+        _save(folder, files, "ct", item.case, resample_ct(hu, 2 * task.grid, low=AIR_HU))
     spacing = [(part.stop - part.start) * mm / task.grid for part, mm in zip(parts, grid.spacing_mm, strict=True)]
     columns = {"spacing_mm": ",".join(f"{value:.6g}" for value in spacing), "box": ",".join(map(str, box))}
     return Outcome(files=files, columns=columns)

@@ -39,7 +39,7 @@ def prepare_cohort(study: Study) -> list[dict[str, Any]]:
 
 def make_all_arrays(study: Study, candidates: Iterable[Candidate]) -> list[dict[str, str]]:
     """Cut and resample the volumes of the candidates into `data/cohort/arrays`; return the manifest's rows."""
-    grid, classes = study.config.prepare.grid, len(study.labels)
+    settings, classes = study.config.prepare, len(study.labels)
     items = []
     for candidate in candidates:
         box = candidate.mask.get("trunk_box", "")
@@ -47,8 +47,9 @@ def make_all_arrays(study: Study, candidates: Iterable[Candidate]) -> list[dict[
             ct=_locate(study, candidate.ct) if candidate.has_ct else None,
             labels=_locate(study, candidate.mask) if candidate.has_labels else None,
             box=tuple(int(value) for value in box.split(",")) if box else None,
-            grid=grid,
+            grid=settings.grid,
             classes=classes,
+            trunk_only=settings.trunk_only,
         )
         hashes = {"ct": candidate.ct.get("sha256", ""), "labels": candidate.mask.get("sha256", ""), "box": box}
         items.append(Item(candidate.case, hashes, task))
@@ -56,7 +57,7 @@ def make_all_arrays(study: Study, candidates: Iterable[Candidate]) -> list[dict[
         study.shard("data", "cohort", "arrays"),
         items,
         make_arrays,
-        fingerprint=f"{code_hash('prepare.arrays')}-{grid}-{classes}",
+        fingerprint=f"{code_hash('prepare.arrays')}-{settings.grid}-{classes}-{settings.trunk_only}",
         columns=ARRAY_COLUMNS,
         max_failed_share=study.config.study.max_failed_share,
         workers=study.config.study.threads,

@@ -31,6 +31,8 @@ class PrepareSettings(Section):
 
     grid: int = Field(128, ge=8, le=512, multiple_of=8)
     """Edge of the label grid in voxels; the CT grid has twice as many over the same box."""
+    trunk_only: bool = True
+    """What of the CT is no trunk (table, arms that lie apart from it) becomes air."""
     splits: SplitShares = SplitShares()  # type: ignore[call-arg]
     """Applies to patients that are new to `data/cohort/splits.json`; old patients stay where they are."""
     encoder: EncoderSettings = EncoderSettings()  # type: ignore[call-arg]

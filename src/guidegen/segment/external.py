@@ -11,7 +11,8 @@ import numpy as np
 from guidegen.atomic import hash_file
 from guidegen.errors import GuideGenError
 from guidegen.mask.resample import Grid
-from guidegen.mask.trunk import find_trunk_box
+from guidegen.mask.trunk import find_trunk_box, find_trunk_mask
+from guidegen.prepare.arrays import AIR_HU
 from guidegen.prepare.resample import resample_ct, resample_labels
 from guidegen.segment.cases import GridCase
 from guidegen.segment.settings import ExternalSettings
@@ -33,6 +34,7 @@ class ExternalCase(GridCase):
     grid: int
     classes: int
     margin_mm: float
+    trunk_only: bool
 
     def read(self) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float]]:
         """Return (CT in HU (2n)³, class ids n³, spacing of the label grid in mm) of the trunk over all slices.
@@ -54,12 +56,15 @@ class ExternalCase(GridCase):
         box = slice(x0, x1), slice(y0, y1), slice(z0, z1)
         lengths = grid.spacing_mm * [x1 - x0, y1 - y0, z1 - z0]
         x, y, z = (float(length) / self.grid for length in lengths)
-        return resample_ct(ct[box], 2 * self.grid), resample_labels(labels[box], self.grid, self.classes), (x, y, z)
+        ct, labels = ct[box], labels[box]
+        if self.trunk_only:
+            ct = np.where(find_trunk_mask(ct, labels, grid), ct, AIR_HU)
+        return resample_ct(ct, 2 * self.grid), resample_labels(labels, self.grid, self.classes), (x, y, z)
 
     def hash_files(self) -> str:
         """Return a hash over both files and the table."""
         table = hashlib.sha256(self.lookup.tobytes()).hexdigest()
-        return f"{hash_file(self.ct)}{hash_file(self.labels)}{table}"
+        return f"{hash_file(self.ct)}{hash_file(self.labels)}{table}{self.trunk_only}"
 
 
 def read_label_table(study: Study, name: str) -> dict[int, str]:
@@ -99,8 +104,9 @@ def list_external(study: Study, name: str) -> list[ExternalCase]:
         labels = masks / f"{stem}{ending}"
         if not labels.is_file():
             raise GuideGenError(f"{path}: no labels {labels}")
-        size, margin = study.config.prepare.grid, study.config.mask.trunk_margin_mm
-        cases.append(ExternalCase(f"{name}.{stem}", path, labels, lookup, size, len(study.labels), margin))
+        prepare, margin = study.config.prepare, study.config.mask.trunk_margin_mm
+        form = prepare.grid, len(study.labels), margin, prepare.trunk_only
+        cases.append(ExternalCase(f"{name}.{stem}", path, labels, lookup, *form))
     if not cases:
         raise GuideGenError(f"{images}: no image `<case>{IMAGE_END}{ENDINGS[0]}`")
     return cases
