@@ -1,7 +1,7 @@
 """Backend `totalsegmentator`: TotalSegmentator's task `total` on the converted CT, in the segmentation environment.
 
-Compute jobs never fetch anything (`guidegen.mask.weights`). TotalSegmentator's API builds its networks anew for each
-case; it offers no way to keep them.
+Compute jobs never fetch anything (`guidegen.mask.weights`). Networks are built once per process, that is once per shard
+(`guidegen.mask.networks`).
 """
 
 import multiprocessing
@@ -15,6 +15,7 @@ from nibabel.filebasedimages import ImageFileError
 
 from guidegen.errors import GuideGenError
 from guidegen.mask.backends import AnnotationError, Layer, MaskCase
+from guidegen.mask.networks import keep_networks
 from guidegen.mask.resample import Grid
 from guidegen.mask.settings import MaskSettings, TotalSegmentatorSettings
 from guidegen.mask.weights import TASK, locate_weights, resolve_home, use_weights
@@ -56,18 +57,19 @@ def segment_volume(ct: Path, home: Path, settings: TotalSegmentatorSettings) -> 
         from totalsegmentator.python_api import totalsegmentator  # pyright: ignore[reportMissingImports]
 
         try:
-            image = totalsegmentator(
-                ct,
-                None,
-                task=TASK,
-                ml=True,
-                fast=settings.speed == "fast",
-                fastest=settings.speed == "fastest",
-                device=settings.device,
-                nr_thr_saving=1,
-                skip_saving=True,
-                quiet=True,
-            )
+            with keep_networks():
+                image = totalsegmentator(
+                    ct,
+                    None,
+                    task=TASK,
+                    ml=True,
+                    fast=settings.speed == "fast",
+                    fastest=settings.speed == "fastest",
+                    device=settings.device,
+                    nr_thr_saving=1,
+                    skip_saving=True,
+                    quiet=True,
+                )
         except (RuntimeError, ValueError, TypeError, OSError, ImageFileError, SystemExit) as error:
             raise AnnotationError(f"{ct}: TotalSegmentator failed: {type(error).__name__}: {error}") from error
     return np.asarray(image.dataobj).astype(np.uint8), Grid(image.shape, image.affine)
