@@ -3,17 +3,19 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 from guidegen.index.series import Series
 from guidegen.index.settings import AnnotationRule, SelectionRule
 
 SHARP_KERNEL = re.compile(r"\b(lung|bone|sharp|detail|edge)\b(?!.*soft)|\b[bi][5-9]\d[fs]?\b|high\s*res|\bhrct\b", re.I)
-THICKNESS = re.compile(r"(\d{1,2}(?:\.\d+)?)\s*(?:mm|x\s*\d)", re.I)
-WHOLE_TRUNK = re.compile(
-    r"c\W?a\W?p\b|chest\W*(and|/|,|&)?\W*abd\w*\W*(and|/|,|&)?\W*pel|chestabdpelv|whole\s*body|torso", re.I
-)
+THICKNESS = re.compile(r"(?<![\d.])(?:(\d{1,2}\.\d+)(?![\d.])|(\d{1,2})\s*(?:mm|x\s*\d))", re.I)
+"""`5mm`, `5x5`, or a decimal number alone, as in `Abdomen  5.0  B30f`."""
+THICKNESSES_MM = (0.3, 20.0)
+WHOLE_TRUNK = re.compile(r"c\W?a\W?p\b|chest\W*(and|/|,|&)?\W*abd|chestabdpelv|whole\s*body|torso|\bwb\b", re.I)
 ABDOMEN_PELVIS = re.compile(r"\ba\W?p\b|abd\w*\W*(and|/|,|&)?\W*pel|abdomenpelvis", re.I)
 THICK_MM = 5.0
+LONGEST_SCAN_MM = 2000.0
 MISSING_PATIENT = "patient_id"
 LICENCE = "licence"
 SERIES_PER_PATIENT = "series_per_patient"
@@ -98,8 +100,13 @@ def select_series(
     for series in left:
         by_patient.setdefault(series.patient_id, []).append(series)
     for members in by_patient.values():
+        extents = estimate_extents(members)
         members.sort(
-            key=lambda s: (s.series_uid not in tumour_annotated, s.series_uid not in annotated, rank_series(s))
+            key=lambda s: (
+                s.series_uid not in tumour_annotated,
+                s.series_uid not in annotated,
+                rank_series(s, extents[s.series_uid]),
+            )
         )
         ranked = [(series, rank) for rank, series in enumerate(members, 1)]
         selection.chosen += ranked[:series_per_patient]
@@ -108,28 +115,53 @@ def select_series(
     return selection
 
 
-def rank_series(series: Series) -> tuple[bool, bool, int, float, int, str, str]:
+def rank_series(series: Series, extent_mm: float) -> tuple[bool, bool, int, float, int, str, str]:
     """Return the sort key of a CT series within its patient by the image itself, best first.
 
-    No sharp kernel, slices not over 5 mm, chest-abdomen-pelvis before abdomen-pelvis before others, estimated extent,
-    image count, earliest date. No source states the kernel and the IDC's index no thickness; they are then read from
-    the description where it names them.
+    No sharp kernel, slices not over 5 mm, chest with abdomen before abdomen with pelvis before others, estimated
+    extent, image count, earliest date. No source states the kernel; it is read from the description.
+
+    Args:
+        series: the series.
+        extent_mm: from `estimate_extents`.
     """
-    found = THICKNESS.search(series.description)
-    thickness = series.thickness_mm or (float(found.group(1)) if found else 0.0)
-    text = f"{series.description} {series.body_part}"
+    text = f"{series.description} {series.body_part}".replace("_", " ")
     region = 0 if WHOLE_TRUNK.search(text) else 1 if ABDOMEN_PELVIS.search(text) else 2
-    extent = series.instances * thickness
-    sharp = bool(SHARP_KERNEL.search(series.description))
     return (
-        sharp,
-        thickness > THICK_MM,
+        bool(SHARP_KERNEL.search(series.description)),
+        find_thickness(series) > THICK_MM,
         region,
-        -extent,
+        -extent_mm,
         -series.instances,
         series.study_date or "9999",
         series.series_uid,
     )
+
+
+def find_thickness(series: Series) -> float:
+    """Return the slice thickness in mm that the source or the description states, 0 where neither does."""
+    if series.thickness_mm:
+        return series.thickness_mm
+    found = THICKNESS.search(series.description)
+    thickness = float(found[1] or found[2]) if found else 0.0
+    return thickness if THICKNESSES_MM[0] <= thickness <= THICKNESSES_MM[1] else 0.0
+
+
+def estimate_extents(members: Iterable[Series]) -> dict[str, float]:
+    """Return the estimated extent in mm of a patient's series, by UID.
+
+    It is image count times thickness; nobody is longer than two metres, so more says nothing (overlapping slices, or
+    several volumes). Series of one study mostly cover the same part of the body: one without an extent of its own gets
+    the median of those of its study, and 0 where none of them has one.
+    """
+    members = list(members)
+    products = {series.series_uid: series.instances * find_thickness(series) for series in members}
+    extents = {uid: extent if extent <= LONGEST_SCAN_MM else 0.0 for uid, extent in products.items()}
+    of_study: dict[str, list[float]] = {}
+    for series in members:
+        of_study.setdefault(series.study_uid, []).append(extents[series.series_uid])
+    usual = {uid: median([e for e in found if e] or [0.0]) for uid, found in of_study.items()}
+    return {series.series_uid: extents[series.series_uid] or usual[series.study_uid] for series in members}
 
 
 def match_annotation(series: Series, rules: Sequence[AnnotationRule]) -> AnnotationRule | None:
