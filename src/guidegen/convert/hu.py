@@ -9,14 +9,12 @@ SMALLEST_PADDING_SHARE = 0.01
 
 
 def rescale(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
-    """Return stored values (X, Y, Z) as whole HU, int16, clipped to its range; `stored` is used up."""
+    """Return stored values (X, Y, Z) as whole HU, int16, clipped to its range; a view where they are HU already."""
     whole = slope == 1.0 and intercept == round(intercept) and stored.dtype in (np.dtype("<i2"), np.dtype("<u2"))
     if whole and stored.min() + intercept >= np.iinfo(np.int16).min and stored.max() + intercept <= HU_CEILING:
         # 16-bit integers wrap around, so that the sum is right for unsigned values too.
         bits = stored.view(np.uint16)
-        if intercept:
-            bits += np.uint16(round(intercept) % 2**16)
-        return bits.view(np.int16)
+        return (bits + np.uint16(round(intercept) % 2**16) if intercept else bits).view(np.int16)
     hu = np.empty_like(stored, np.int16)
     for number in range(stored.shape[2]):
         exact = np.rint(stored[:, :, number] * np.float64(slope) + intercept)
@@ -24,15 +22,15 @@ def rescale(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
     return hu
 
 
-def floor_padding(hu: np.ndarray, stated: set[int]) -> tuple[int | None, float]:
-    """Raise values below -1024 HU to that floor, in place, and find what the padding was.
+def floor_padding(hu: np.ndarray, stated: set[int]) -> tuple[np.ndarray, int | None, float]:
+    """Return a copy with values below -1024 HU raised to that floor, and what the padding was.
 
     Args:
         hu: int16 HU.
         stated: HU of the padding values that the headers state.
 
     Returns:
-        The HU of the padding (None: no padding), and its share of all voxels.
+        The volume, the HU of the padding (None: no padding), and its share of all voxels.
     """
     lowest = int(hu.min())
     if lowest < HU_FLOOR:
@@ -41,9 +39,8 @@ def floor_padding(hu: np.ndarray, stated: set[int]) -> tuple[int | None, float]:
             below = hu[hu < HU_FLOOR]
             counts = np.bincount(below.astype(np.int32) - lowest)
             lowest, share = lowest + int(np.argmax(counts)), float(counts.max() / hu.size)
-        np.maximum(hu, np.int16(HU_FLOOR), out=hu)
-        return lowest, share
+        return np.maximum(hu, np.int16(HU_FLOOR)), lowest, share
     for value in sorted(stated):
         if value == HU_FLOOR and (share := float(np.mean(hu == value))):
-            return value, share
-    return None, 0.0
+            return hu.copy(order="K"), value, share
+    return hu.copy(order="K"), None, 0.0

@@ -46,7 +46,7 @@ def read_nifti(case: str, data: bytes, settings: ConvertSettings) -> Volume:
     low, high = float(values.min()), float(values.max())
     _require(case, low < AIR_HU and high > TISSUE_HU, "not_ct", f"values from {low:g} to {high:g} are not HU", settings)
     hu = np.clip(np.rint(values), -32768, HU_CEILING).astype(np.int16)
-    padding, share = floor_padding(hu, set())
+    hu, padding, share = floor_padding(hu, set())
     volume = Volume(*to_ras(hu, affine), padding, share)
     slices = volume.hu.shape[2]
     _require(case, slices >= settings.min_slices, "too_few_slices", f"{slices} slices", settings)

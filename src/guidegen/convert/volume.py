@@ -1,6 +1,7 @@
 """From a checked stack of slices to a proven volume: dcm2niix in an empty folder, then HU in RAS+."""
 
 import io
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ READ_BY_DCM2NIIX = {
 }
 """Transfer syntaxes handed to dcm2niix as they are; others are decoded by pydicom first."""
 LEFT_ASIDE = ("volume_Tilt_", "volume_ROI")
+LARGE_PAGES = "glibc.malloc.hugetlb=1"
+"""Lets dcm2niix take memory in large pages, where the kernel has them."""
 LONGEST_S = 600
 GZIP_LEVEL = 2
 
@@ -76,8 +79,7 @@ def convert_stack(case: str, stack: Stack, folder: Path) -> Volume:
     slope, intercept = image.dataobj.slope, image.dataobj.inter  # type: ignore[attr-defined]
     order = prove_geometry(case, stored.shape, np.asarray(image.affine), stack)
     prove_voxels(case, apply_orientation(stored, order), slope, intercept, stack)
-    hu = rescale(stored, slope, intercept)
-    padding_value, share = floor_padding(hu, _list_paddings(stack))
+    hu, padding_value, share = floor_padding(rescale(stored, slope, intercept), _list_paddings(stack))
     hu, affine = apply_orientation(hu, order), stack.affine
     if stack.tilted:
         hu, affine = straighten(hu, affine)
@@ -101,14 +103,15 @@ def _run_dcm2niix(case: str, source: Path, target: Path) -> nib.Nifti1Image:
     """Return the volume that dcm2niix made; its own correction of a tilted gantry and overlays are left aside."""
     flags = ["-g", "i", "-b", "n", "-z", "n", "-l", "o", "-i", "n", "-m", "y", "-x", "n", "-f", "volume"]
     command = [dcm2niix.bin, *flags, "-o", str(target), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S, check=False)
+    environment = os.environ | {"GLIBC_TUNABLES": LARGE_PAGES}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S, check=False, env=environment)
     text = " ".join((done.stdout + done.stderr).split())[-400:]
     made = sorted(path.name for path in target.iterdir() if not path.name.startswith(LEFT_ASIDE))
     if done.returncode != 0 or made != ["volume.nii"]:
         names = ", ".join(made) or "nothing"
         raise ItemError(f"{case}: dcm2niix made {names} (exit code {done.returncode}), expected one volume: {text}")
     try:
-        image = nib.Nifti1Image.load(target / "volume.nii", mmap=False)
+        image = nib.Nifti1Image.load(target / "volume.nii", mmap="r")
     except (ImageFileError, OSError) as error:
         raise ItemError(f"{case}: dcm2niix wrote an unreadable file: {error}") from None
     if len(image.shape) != 3:
