@@ -24,6 +24,8 @@ from guidegen.tables import write_tsv
 
 KILLS = 3
 RUN = "import sys; from guidegen.cli import main; main()"
+RUN_WITHOUT_GUARD = f"import guidegen.retrieve.s3 as s3; s3.find_guard = lambda: (); {RUN}"
+"""As on a machine without util-linux's setpriv."""
 
 
 def make_nbia_study(root: Path, url: str) -> Study:
@@ -40,9 +42,9 @@ def make_idc_study(root: Path, url: str) -> Study:
     return make_study(root, config + f"retrieve: {{endpoint_url: '{url}', min_free_gb: 0, connections: 1}}\n")
 
 
-def start_job(study: Study) -> subprocess.Popen:
+def start_job(study: Study, code: str = RUN) -> subprocess.Popen:
     words = ["retrieve", "--study", str(study.root), "--collection", "tcga_read", "--shard", "s000"]
-    return subprocess.Popen([sys.executable, "-c", RUN, *words], stderr=subprocess.DEVNULL)
+    return subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.DEVNULL)
 
 
 def kill_when_asked(job: subprocess.Popen, asked: list[str], pause_s: float) -> None:
@@ -99,7 +101,8 @@ def test_killed_nbia_shard(nbia: Nbia, tmp_path: Path) -> None:
     finish_and_compare(study, whole)
 
 
-def test_killed_idc_shard_leaves_no_s5cmd_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("code", [RUN, RUN_WITHOUT_GUARD], ids=["guard", "no guard"])
+def test_killed_idc_shard_leaves_no_s5cmd_behind(code: str, tmp_path: Path) -> None:
     with serve_s3() as url:
         rows = [Bucket(url).index_row()]
         whole = make_idc_study(tmp_path / "whole", url)
@@ -111,7 +114,7 @@ def test_killed_idc_shard_leaves_no_s5cmd_behind(tmp_path: Path) -> None:
         write_tsv(study.index_table("tcga_read"), INDEX_COLUMNS, rows)
         dice = random.Random(int(os.environ.get("GUIDEGEN_TEST_SEED", "4")))
         for _ in range(KILLS):
-            kill_when_asked(start_job(study), proxy.asked, dice.uniform(0, 1.5))
+            kill_when_asked(start_job(study, code), proxy.asked, dice.uniform(0, 1.5))
             end = time.monotonic() + 10
             while (left := list_s5cmd(proxy.url)) and time.monotonic() < end:
                 time.sleep(0.05)

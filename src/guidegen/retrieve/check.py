@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import pydicom
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRBigEndian
 
+from guidegen.convert.slices import LENGTH_BYTES, PIXEL_DATA_TAGS
 from guidegen.errors import ItemError
 from guidegen.index.settings import CT_IMAGE_STORAGE
 
@@ -23,13 +24,11 @@ TAGS = [
     "SOPInstanceUID",
     "SeriesInstanceUID",
     "InstanceNumber",
-    "Modality",
     "Rows",
     "Columns",
     "SamplesPerPixel",
     "NumberOfFrames",
     "BitsAllocated",
-    "PixelData",
 ]
 
 
@@ -87,29 +86,44 @@ def check_series(files: list[tuple[str, bytes]], expected: Expected) -> list[byt
 
 
 def _check_dicom(name: str, data: bytes, expected: Expected) -> CheckedFile:
+    stream = io.BytesIO(data)
     try:
-        header = pydicom.dcmread(io.BytesIO(data), specific_tags=TAGS)  # type: ignore[arg-type]
-        syntax = UID(header.file_meta.TransferSyntaxUID)
+        header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=TAGS)  # type: ignore[arg-type]
         uid = str(header.get("SeriesInstanceUID") or "")
         sop_class = str(header.get("SOPClassUID") or "")
         number = header.get("InstanceNumber")
-        pixels = header.get("PixelData")
+        pixels = None if expected.modality == "RTSTRUCT" else _find_pixels(data, stream.tell(), header)
     except (InvalidDicomError, EOFError, ValueError, KeyError, AttributeError, OSError, zlib.error) as error:
         raise ItemError(f"{expected.case}: {name} is no readable DICOM file: {error}") from None
     if uid != expected.series_uid and (uid or not expected.series_uid.startswith("2.25.")):
         raise ItemError(f"{expected.case}: {name} belongs to series '{uid}', expected {expected.series_uid}")
     if sop_class not in SOP_CLASSES[expected.modality]:
         raise ItemError(f"{expected.case}: {name} has SOP class '{sop_class}', expected {expected.modality}")
-    if expected.modality != "RTSTRUCT":
-        _check_pixels(name, header, pixels, syntax, expected)
+    if pixels is not None:
+        _check_pixels(name, header, pixels, expected)
     return CheckedFile(name, data, int(number) if number is not None else 0, str(header.get("SOPInstanceUID") or ""))
 
 
-def _check_pixels(name: str, header: pydicom.Dataset, pixels: bytes | None, syntax: UID, expected: Expected) -> None:
+def _find_pixels(data: bytes, end: int, header: pydicom.Dataset) -> bytes | memoryview:
+    """Return the pixel data of a file whose other elements end at `end`; of uncompressed ones a view, not a copy."""
+    length_bytes = LENGTH_BYTES.get(header.file_meta.TransferSyntaxUID)
+    if length_bytes is None:
+        found = pydicom.dcmread(io.BytesIO(data), specific_tags=["PixelData"])  # type: ignore[arg-type]
+        return found.get("PixelData") or b""
+    if data[end : end + 4] not in PIXEL_DATA_TAGS:
+        return b""
+    start = end + length_bytes
+    order = "big" if header.file_meta.TransferSyntaxUID == ExplicitVRBigEndian else "little"
+    return memoryview(data)[start : start + int.from_bytes(data[start - 4 : start], order)]
+
+
+def _check_pixels(name: str, header: pydicom.Dataset, pixels: bytes | memoryview, expected: Expected) -> None:
+    syntax = UID(header.file_meta.TransferSyntaxUID)
     if not pixels:
         raise ItemError(f"{expected.case}: {name} has no pixel data")
     if syntax.is_compressed and not syntax.is_deflated:
-        if not pixels.rstrip(b"\0").endswith(b"\xfe\xff\xdd\xe0") and b"\xfe\xff\x00\xe0" not in pixels[:8]:
+        encoded = bytes(pixels)
+        if not encoded.rstrip(b"\0").endswith(b"\xfe\xff\xdd\xe0") and b"\xfe\xff\x00\xe0" not in encoded[:8]:
             raise ItemError(f"{expected.case}: {name} has pixel data without the items of {syntax.name}")
         return
     frames = int(header.get("NumberOfFrames") or 1) * int(header.get("SamplesPerPixel") or 1)
