@@ -7,6 +7,7 @@ docstrings and formatting do not count, and of the other files in the package (t
 
 import ast
 import hashlib
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
@@ -26,7 +27,7 @@ def code_hash(*modules: str) -> str:
     digest = hashlib.sha256()
     for name, path in sorted(_collect_modules(modules).items()):
         digest.update(name.encode())
-        digest.update(_dump_code(path).encode())
+        digest.update(_read_module(path).code.encode())
     for path in _list_data(modules):
         digest.update(path.relative_to(PACKAGE).as_posix().encode())
         digest.update(path.read_bytes())
@@ -73,12 +74,12 @@ def _locate(name: str) -> Path:
 def _list_imports(module: str, path: Path) -> list[str]:
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     names = []
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            source = resolve_name("." * node.level + (node.module or ""), package)
-            names += [source, *(f"{source}.{alias.name}" for alias in node.names)]
+    for level, source, aliases in _read_module(path).imports:
+        if level is None:
+            names += aliases
+        else:
+            source = resolve_name("." * level + source, package)
+            names += [source, *(f"{source}.{alias}" for alias in aliases)]
     return [name for name in names if name.startswith("guidegen.") and _exists(name)]
 
 
@@ -87,14 +88,28 @@ def _exists(name: str) -> bool:
     return base.with_suffix(".py").is_file() or (base / "__init__.py").is_file()
 
 
+@dataclass(frozen=True)
+class _Module:
+    """A module's code without comments and docstrings, and its imports: level (None: `import x`), source, names."""
+
+    code: str
+    imports: list[tuple[int | None, str, list[str]]]
+
+
 @cache
-def _dump_code(path: Path) -> str:
+def _read_module(path: Path) -> _Module:
+    """Parse a module, once: parsing takes most of the time."""
     tree = ast.parse(path.read_bytes())
+    imports: list[tuple[int | None, str, list[str]]] = []
     for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imports.append((None, "", [alias.name for alias in node.names]))
+        elif isinstance(node, ast.ImportFrom):
+            imports.append((node.level, node.module or "", [alias.name for alias in node.names]))
         body = getattr(node, "body", None)
         if isinstance(body, list):
             node.body = [n for n in body if not _is_text(n)]  # type: ignore[attr-defined]
-    return ast.dump(tree)
+    return _Module(ast.dump(tree), imports)
 
 
 def _is_text(node: ast.AST) -> bool:

@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ STATE_FOLDER = ".guidegen"
 """Item records, checkpoints, orphans: in neither git nor DVC, safe to delete at the price of work done again."""
 
 
+INDEX_KEYS = ("case", "patient", "role", "series_uid", "shard")
 COLLECTION_COLUMNS = ("collection", "name", "sets", "site", "clinical", "licence", "doi")
 
 
@@ -113,15 +114,20 @@ class Study:
 
     def read_index(self, collection: str, shard: str | None = None) -> list[dict[str, str]]:
         """Rows of the frozen index, all or those of one shard. Raises GuideGenError where it was not built yet."""
-        path = self.index_table(collection)
-        if not path.is_file():
-            raise GuideGenError(f"{path}: the index was not built yet; run `guidegen index --study {self.root}`")
-        rows = read_tsv(path, ("case", "patient", "role", "series_uid", "shard"))
+        rows = read_tsv(self._find_index(collection), INDEX_KEYS)
         return [row for row in rows if shard in (None, row["shard"])]
 
     def hash_index(self, collection: str, shard: str) -> str:
         """Hash of a shard's index rows: a new patient changes this for its own shard only."""
-        return _hash_json(self.read_index(collection, shard))
+        path = self._find_index(collection)
+        state = path.stat()
+        return _hash_shards(path, state.st_mtime_ns, state.st_size).get(shard) or _hash_json([])
+
+    def _find_index(self, collection: str) -> Path:
+        path = self.index_table(collection)
+        if not path.is_file():
+            raise GuideGenError(f"{path}: the index was not built yet; run `guidegen index --study {self.root}`")
+        return path
 
     def hash_patients(self, collection: str) -> str:
         """Hash of the patients of a collection's index."""
@@ -152,6 +158,15 @@ class Study:
         folder = self.root.joinpath(STATE_FOLDER, "state", *parts)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+
+@cache
+def _hash_shards(index: Path, _changed_ns: int, _size: int) -> dict[str, str]:
+    """Return the hash of each shard's index rows; Snakemake asks for every shard, and the table is read once."""
+    shards: dict[str, list[dict[str, str]]] = {}
+    for row in read_tsv(index, INDEX_KEYS):
+        shards.setdefault(row["shard"], []).append(row)
+    return {shard: _hash_json(rows) for shard, rows in shards.items()}
 
 
 def _hash_json(value: Any) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from guidegen.atomic import write_text
+from guidegen.atomic import replace_file
 from guidegen.errors import GuideGenError
 
-NEEDS_QUOTES = re.compile(r'[\t\n\r"]')
+NEEDS_QUOTES = re.compile(r'[\n\r"]')
 csv.field_size_limit(1 << 30)  # a JSON cell may be longer than the 128 KiB that Python allows
 
 
@@ -61,6 +61,8 @@ def format_cell(value: Any) -> str:
 
     Lists and tuples are joined by a comma, dictionaries become JSON; NumPy scalars count as Python's.
     """
+    if type(value) is str:
+        return value
     if value is None:
         return ""
     if isinstance(value, np.generic):
@@ -78,15 +80,22 @@ def format_cell(value: Any) -> str:
 
 def write_tsv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write a table atomically; a key outside `columns` is an error, a missing one an empty cell."""
-    lines = [list(columns)]
-    for row in rows:
-        unknown = sorted(set(row) - set(columns))
-        if unknown:
-            raise GuideGenError(f"{path}: column(s) {', '.join(unknown)} not among {', '.join(columns)}")
-        lines.append([format_cell(row.get(name)) for name in columns])
-    write_text(path, "".join(("\t".join(map(_quote, line)) or '""') + "\n" for line in lines))
+    known = set(columns)
+    with replace_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        stream.write(_join(columns))
+        for row in rows:
+            if unknown := sorted(row.keys() - known):
+                raise GuideGenError(f"{path}: column(s) {', '.join(unknown)} not among {', '.join(columns)}")
+            stream.write(_join([format_cell(row.get(name)) for name in columns]))
+
+
+def _join(cells: Sequence[str]) -> str:
+    line = "\t".join(cells)
+    if not line or len(cells) != line.count("\t") + 1 or NEEDS_QUOTES.search(line):
+        line = "\t".join(map(_quote, cells)) or '""'
+    return line + "\n"
 
 
 def _quote(cell: str) -> str:
     # csv.writer leaves a lone carriage return bare, which reads back as a new row.
-    return '"' + cell.replace('"', '""') + '"' if NEEDS_QUOTES.search(cell) else cell
+    return '"' + cell.replace('"', '""') + '"' if NEEDS_QUOTES.search(cell) or "\t" in cell else cell

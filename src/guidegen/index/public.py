@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from guidegen.atomic import hash_file
@@ -98,9 +99,20 @@ def iterate_rows(table: Path, collections: list[str]) -> Iterator[dict[str, Any]
             raise GuideGenError(f"{table}: column(s) {', '.join(missing)} missing, expected the IDC's columns")
         for batch in file.iter_batches(BATCH_ROWS, columns=list(COLUMNS), use_threads=False):
             batch = batch.filter(is_in(batch.column("Modality"), MODALITIES))
-            for row in batch.filter(is_in(batch.column("collection_id"), collections)).to_pylist():
-                # Most texts come again in thousands of rows; each is kept once.
-                yield {name: sys.intern(value) if type(value) is str else value for name, value in row.items()}
+            batch = batch.filter(is_in(batch.column("collection_id"), collections))
+            for cells in zip(*map(_list_cells, batch.columns), strict=True):
+                yield dict(zip(batch.schema.names, cells, strict=True))
+
+
+def _list_cells(column: pa.Array) -> list[Any]:
+    """Return a column's values; a text that many rows have is one object, which keeps memory small."""
+    if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
+        return column.to_pylist()
+    encoded = pc.dictionary_encode(column)  # pyright: ignore[reportAttributeAccessIssue]
+    texts = encoded.dictionary.to_pylist()
+    if len(texts) < len(column) / 2:
+        texts = list(map(sys.intern, texts))
+    return [None if place is None else texts[place] for place in encoded.indices.to_pylist()]
 
 
 def _make_series(row: dict[str, Any], location: str) -> Series:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from statistics import median
 
 from guidegen.index.series import Series
@@ -93,8 +94,12 @@ def select_series(
     selection = Selection()
     selection.funnel.append(_count("all CT", left))
     for name, passes in list_criteria(rule, licences):
-        selection.excluded += [(series, name) for series in left if not passes(series)]
-        left = [series for series in left if passes(series)]
+        offered, left = left, []
+        for series in offered:
+            if passes(series):
+                left.append(series)
+            else:
+                selection.excluded.append((series, name))
         selection.funnel.append(_count(name, left))
     by_patient: dict[str, list[Series]] = {}
     for series in left:
@@ -169,12 +174,17 @@ def match_annotation(series: Series, rules: Sequence[AnnotationRule]) -> Annotat
     for rule in rules:
         if (
             rule.modality in ("any", series.modality)
-            and re.fullmatch(rule.analysis_result, series.analysis_result, re.I)
-            and re.fullmatch(rule.algorithm_type, series.algorithm_type, re.I)
-            and re.search(rule.description, series.description, re.I)
+            and _compile(rule.analysis_result).fullmatch(series.analysis_result)
+            and _compile(rule.algorithm_type).fullmatch(series.algorithm_type)
+            and _compile(rule.description).search(series.description)
         ):
             return rule
     return None
+
+
+@cache
+def _compile(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.I)
 
 
 def _count(criterion: str, series: Sequence[Series]) -> FunnelStep:
