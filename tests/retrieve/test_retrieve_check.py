@@ -7,11 +7,23 @@ from pathlib import Path
 import pytest
 from hand_made_ct import make_ct, to_bytes
 from pydicom import Dataset
-from pydicom.uid import JPEGLSLossless, generate_uid
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+    generate_uid,
+)
 
 from guidegen.errors import ItemError
 from guidegen.retrieve.check import Expected, check_series
 from guidegen.retrieve.tarball import read_tar, write_tar
+
+NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian)
+COMPRESSED = (JPEG2000Lossless, JPEGLSLossless, RLELossless)
 
 
 def name_files(datasets: list[Dataset]) -> list[tuple[str, bytes]]:
@@ -93,6 +105,32 @@ def test_truncated_compressed_file() -> None:
     assert len(check_series(files, expect(datasets))) == 12
     files[3] = ("3.dcm", files[3][1][:-400])
     with pytest.raises(ItemError, match=r"3\.dcm"):
+        check_series(files, expect(datasets))
+
+
+@pytest.mark.parametrize("syntax", [*NATIVE, DeflatedExplicitVRLittleEndian, *COMPRESSED], ids=lambda uid: uid.name)
+def test_every_transfer_syntax_is_whole_or_cut_off(syntax: str) -> None:
+    datasets = make_ct(12)
+    files = [(f"{n}.dcm", to_bytes(ds, syntax)) for n, ds in enumerate(datasets)]
+    assert len(check_series(files, expect(datasets))) == 12
+    whole = files[3][1]
+    # The last bytes of a compressed file are the length of a delimiter, which no decoder needs.
+    for lost in (300, 1500) if syntax in COMPRESSED else (1, 300, 1500):
+        files[3] = ("3.dcm", whole[:-lost])
+        with pytest.raises(ItemError, match=r"3\.dcm"):
+            check_series(files, expect(datasets))
+
+
+@pytest.mark.parametrize("syntax", NATIVE, ids=lambda uid: uid.name)
+def test_pixel_data_that_says_it_is_shorter_is_cut_off(syntax: str) -> None:
+    """Bytes that follow the pixels do not stand in for them."""
+    datasets = make_ct(12)
+    files = [(f"{n}.dcm", to_bytes(ds, syntax)) for n, ds in enumerate(datasets)]
+    order = "big" if syntax == ExplicitVRBigEndian else "little"
+    stated = (2880).to_bytes(4, order)
+    assert files[3][1].count(stated) == 1
+    files[3] = ("3.dcm", files[3][1].replace(stated, (2000).to_bytes(4, order)))
+    with pytest.raises(ItemError, match=r"3\.dcm is cut off: 2000 of 2880 bytes"):
         check_series(files, expect(datasets))
 
 

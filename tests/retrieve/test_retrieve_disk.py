@@ -1,6 +1,5 @@
 """A disk that is full, read-only or capped: a clear row or error, nothing half-made, and the next run goes on."""
 
-import os
 import resource
 import subprocess
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ import pytest
 from hand_made_ct import make_ct
 from nbia_server import Nbia
 from s3_bucket import Bucket, serve_s3
+from small_disk import fill_disk, mount_small_disk
 from small_study import make_study
 from typer.testing import CliRunner
 
@@ -23,8 +23,6 @@ from guidegen.retrieve import shards
 from guidegen.study import Study
 from guidegen.tables import write_tsv
 
-MEGABYTES = 2
-
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,14 +31,8 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of two megabytes, where the tests may mount one."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m", "tmpfs", str(place)]
-    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a file system needs root")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with mount_small_disk(tmp_path / "disk") as place:
+        yield place
 
 
 def open_study(root: Path, source: str, url: str, **retrieve: object) -> Study:
@@ -102,9 +94,7 @@ def test_disk_that_is_full_while_writing(
             (study.root / "data" / "index" / path.name).write_bytes(path.read_bytes())
         call_retrieve(whole)
         for left in bytes_left:
-            filler = study.root / "filler"
-            status = os.statvfs(small_disk)
-            filler.write_bytes(bytes(max(0, status.f_bavail * status.f_frsize - left)))
+            filler = fill_disk(small_disk, left)
             with pytest.raises(GuideGenError, match=r"[Nn]o space left on device"):
                 call_retrieve(study)
             assert not study.manifest("data", "raw", "tcga_read", "s000").exists()

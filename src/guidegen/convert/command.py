@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
         """
         from guidegen.convert.shards import convert_shard
         from guidegen.provenance import record_job
+        from guidegen.retrieve.disk import explain_disk_errors
         from guidegen.retrieve.shards import find_collection
         from guidegen.study import Study
 
@@ -27,5 +28,6 @@ def register(app: typer.Typer) -> None:
         found = find_collection(opened, collection)
         inputs = [opened.index_table(collection), opened.manifest("data", "raw", collection, shard)]
         manifest = opened.manifest("data", "ct", collection, shard)
-        with record_job(opened, "convert", {"collection": collection, "shard": shard}, inputs, [manifest]):
+        job = {"collection": collection, "shard": shard}
+        with explain_disk_errors(opened.root), record_job(opened, "convert", job, inputs, [manifest]):
             convert_shard(opened, found, shard)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +110,8 @@ def _run_dcm2niix(case: str, source: Path, target: Path) -> nib.Nifti1Image:
     made = sorted(path.name for path in target.iterdir() if not path.name.startswith(LEFT_ASIDE))
     if done.returncode != 0 or made != ["volume.nii"]:
         names = ", ".join(made) or "nothing"
-        raise ItemError(f"{case}: dcm2niix made {names} (exit code {done.returncode}), expected one volume: {text}")
+        free = f"exit code {done.returncode}, {shutil.disk_usage(target).free / 1e6:.0f} MB free on its disk"
+        raise ItemError(f"{case}: dcm2niix made {names} ({free}), expected one volume: {text}")
     try:
         image = nib.Nifti1Image.load(target / "volume.nii", mmap="r")
     except (ImageFileError, OSError) as error:
