@@ -21,14 +21,16 @@ if len(sys.argv) > 2:
 from guidegen.index.build import build_index
 from guidegen.study import Study
 build_index(Study.load(Path(sys.argv[1])))
-print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+usage = resource.getrusage(resource.RUSAGE_SELF)
+print(time.perf_counter() - start, usage.ru_maxrss / 1e3, usage.ru_utime + usage.ru_stime)
 """
 READ_WHOLE = """
 import resource, sys, time
 start = time.perf_counter()
 import idc_index_data, pandas
 table = pandas.read_parquet(sys.argv[1] if len(sys.argv) > 1 else idc_index_data.IDC_INDEX_PARQUET_FILEPATH)
-print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+usage = resource.getrusage(resource.RUSAGE_SELF)
+print(time.perf_counter() - start, usage.ru_maxrss / 1e3, usage.ru_utime + usage.ru_stime)
 """
 MULTIPLY = """
 import csv, sys
@@ -49,11 +51,11 @@ with pq.ParquetWriter(sys.argv[1], file.schema_arrow) as out:
 """
 
 
-def measure(code: str, *arguments: str) -> tuple[float, float]:
-    """Run code in a fresh interpreter; returns seconds and peak memory in MB, which it prints last."""
+def measure(code: str, *arguments: str) -> tuple[float, float, float]:
+    """Run code in a fresh interpreter; returns seconds, peak memory in MB and CPU seconds, which it prints last."""
     done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True)
-    seconds, megabytes = done.stdout.split()[-2:]
-    return float(seconds), float(megabytes)
+    seconds, megabytes, cpu = done.stdout.split()[-3:]
+    return float(seconds), float(megabytes), float(cpu)
 
 
 def make_study(root: Path) -> None:
@@ -68,8 +70,8 @@ def make_study(root: Path) -> None:
     )
 
 
-def measure_dry_run(root: Path) -> tuple[float, float, int]:
-    """Run `snakemake -n` of the whole study; returns seconds, peak memory in MB, and the number of jobs."""
+def measure_dry_run(root: Path) -> tuple[float, float, float, int]:
+    """Run `snakemake -n` of the whole study; returns seconds, peak memory in MB, CPU seconds, and number of jobs."""
     command = [
         sys.executable,
         "-m",
@@ -91,7 +93,7 @@ def measure_dry_run(root: Path) -> tuple[float, float, int]:
     if status:
         raise RuntimeError(text[-2000:])
     total = next(line for line in text.splitlines() if line.split()[:1] == ["total"])
-    return seconds, usage.ru_maxrss / 1e3, int(total.split()[1])
+    return seconds, usage.ru_maxrss / 1e3, usage.ru_utime + usage.ru_stime, int(total.split()[1])
 
 
 def rows() -> list[dict[str, Any]]:
@@ -106,25 +108,25 @@ def rows() -> list[dict[str, Any]]:
             root = Path(name) / f"study{len(table)}"
             make_study(root)
             found += compare(f"index {title}", measure(MEASURE, str(root), *table), measure(READ_WHOLE, *table))
-            seconds, megabytes, jobs = measure_dry_run(root)
+            seconds, megabytes, cpu, jobs = measure_dry_run(root)
             common = {"name": f"dry run {title}"}
-            found.append(goal(common, "time", "s", seconds, LONGEST_S))
+            found.append(goal(common, "time", "s", seconds, LONGEST_S, f"{cpu:.1f} s of CPU, "))
             found.append(goal(common, "memory", "MB", megabytes, LARGEST_MB))
             found.append(goal(common, "jobs", "jobs", jobs, MOST_JOBS))
     return found
 
 
-def compare(name: str, ours: tuple[float, float], whole: tuple[float, float]) -> list[dict[str, Any]]:
+def compare(name: str, ours: tuple[float, ...], whole: tuple[float, ...]) -> list[dict[str, Any]]:
     """Rows of time and memory beside the reading of the whole table."""
     common = {"name": name, "baseline_name": "pandas.read_parquet of the whole index, nothing selected"}
     return [
-        goal(common, "time", "s", ours[0], LONGEST_S) | {"baseline": whole[0]},
+        goal(common, "time", "s", ours[0], LONGEST_S, f"{ours[2]:.1f} s of CPU, ") | {"baseline": whole[0]},
         goal(common, "memory", "MB", ours[1], LARGEST_MB) | {"baseline": whole[1]},
     ]
 
 
-def goal(common: dict[str, Any], what: str, unit: str, value: float, most: float) -> dict[str, Any]:
-    """A row whose goal is an upper limit."""
-    load = f" (machine load {os.getloadavg()[0]:.0f})"
+def goal(common: dict[str, Any], what: str, unit: str, value: float, most: float, cpu: str = "") -> dict[str, Any]:
+    """A row whose goal is an upper limit; `cpu` says what a quiet machine would take."""
+    load = f" ({cpu}machine load {os.getloadavg()[0]:.0f})"
     row = common | {"name": f"{common['name']}: {what}", "unit": unit, "ours": value}
     return row | {"goal": f"under {most:g} {unit}{load}", "holds": value < most}

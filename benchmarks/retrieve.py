@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import resource
 import shutil
 import socket
 import statistics
@@ -11,11 +12,13 @@ import sys
 import tempfile
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import boto3
 import numpy as np
+import psutil
 from botocore.client import Config
 from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
@@ -82,8 +85,25 @@ def fill_server(url: str) -> list[dict[str, str]]:
     return rows
 
 
-def run_ours(root: Path, url: str, rows: list[dict[str, str]]) -> tuple[float, set[str]]:
-    """Retrieve the shard into a fresh study; returns seconds and the hashes of all images."""
+@dataclass(frozen=True)
+class Turn:
+    """One retrieval of the shard: seconds, CPU seconds of client and server, hashes of all images."""
+
+    seconds: float
+    client_cpu: float
+    server_cpu: float
+    images: set[str]
+
+
+def read_clocks(server: int) -> tuple[float, float, float]:
+    """Return the time, the CPU seconds of this process with its finished children, and those of the server."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    times = psutil.Process(server).cpu_times()
+    return time.perf_counter(), sum(u.ru_utime + u.ru_stime for u in usages), times.user + times.system
+
+
+def run_ours(root: Path, url: str, rows: list[dict[str, str]], server: int) -> Turn:
+    """Retrieve the shard into a fresh study."""
     (root / "config").mkdir(parents=True)
     for table in ("collections.tsv", "labels.tsv", "source_labels.tsv"):
         shutil.copyfile(CONFIG / table, root / "config" / table)
@@ -91,22 +111,24 @@ def run_ours(root: Path, url: str, rows: list[dict[str, str]]) -> tuple[float, s
     (root / "config" / "config.yaml").write_text(config + f"retrieve: {{endpoint_url: '{url}', min_free_gb: 0}}\n")
     study = Study.load(root)
     write_tsv(study.index_table("tcga_read"), INDEX_COLUMNS, rows)
-    start = time.perf_counter()
+    start = read_clocks(server)
     stored = retrieve_shard(study, find_collection(study, "tcga_read"), "s000")
-    seconds = time.perf_counter() - start
-    return seconds, {hashlib.sha256(data).hexdigest() for row in stored for _, data in read_tar(root / row["path"])}
+    spent = np.subtract(read_clocks(server), start)
+    images = {hashlib.sha256(data).hexdigest() for row in stored for _, data in read_tar(root / row["path"])}
+    return Turn(*map(float, spent), images)
 
 
-def run_s5cmd(root: Path, url: str, rows: list[dict[str, str]]) -> tuple[float, set[str]]:
+def run_s5cmd(root: Path, url: str, rows: list[dict[str, str]], server: int) -> Turn:
     """Download the same series with one s5cmd and its defaults."""
     root.mkdir()
     manifest = root.with_suffix(".txt")
     manifest.write_text("".join(f"cp {row['location']}* {root / row['case']}/\n" for row in rows))
     command = [find_s5cmd(), "--no-sign-request", "--endpoint-url", url, "--log", "error", "run", str(manifest)]
-    start = time.perf_counter()
+    start = read_clocks(server)
     subprocess.run(command, check=True)
-    seconds = time.perf_counter() - start
-    return seconds, {hashlib.sha256(path.read_bytes()).hexdigest() for path in root.rglob("*.dcm")}
+    spent = np.subtract(read_clocks(server), start)
+    images = {hashlib.sha256(path.read_bytes()).hexdigest() for path in root.rglob("*.dcm")}
+    return Turn(*map(float, spent), images)
 
 
 def rows() -> list[dict[str, Any]]:
@@ -118,23 +140,26 @@ def rows() -> list[dict[str, Any]]:
             megabytes = sum(int(row["bytes"]) for row in index) / 1e6
             ours, theirs = [], []
             for turn in range(RUNS + 1):  # the first turn warms up
-                one, images = run_ours(Path(name) / f"ours{turn}", url, index)
-                other, expected = run_s5cmd(Path(name) / f"s5cmd{turn}", url, index)
-                if images != expected or len(images) != SERIES * SLICES:
+                ours.append(run_ours(Path(name) / f"ours{turn}", url, index, server.pid))
+                theirs.append(run_s5cmd(Path(name) / f"s5cmd{turn}", url, index, server.pid))
+                if ours[-1].images != theirs[-1].images or len(ours[-1].images) != SERIES * SLICES:
                     raise RuntimeError("the two did not bring the same images")
-                ours.append(one)
-                theirs.append(other)
     finally:
         server.terminate()
         server.wait()
-    load = os.getloadavg()[0]
+    seconds, client, server_cpu = (
+        [statistics.median(getattr(turn, name) for turn in turns[1:]) for turns in (ours, theirs)]
+        for name in ("seconds", "client_cpu", "server_cpu")
+    )
+    cpu = [f"{one:.1f} + {other:.1f}" for one, other in zip(client, server_cpu, strict=True)]
+    work = f"CPU s of client + server: {cpu[0]} against {cpu[1]}"
     return [
         {
             "name": "retrieve one shard from a local S3 server",
             "unit": "MB/s",
-            "ours": megabytes / statistics.median(ours[1:]),
-            "baseline": megabytes / statistics.median(theirs[1:]),
-            "baseline_name": f"s5cmd run with a manifest, nothing checked or packed (machine load {load:.0f})",
+            "ours": megabytes / seconds[0],
+            "baseline": megabytes / seconds[1],
+            "baseline_name": f"s5cmd, nothing checked or packed ({work}; machine load {os.getloadavg()[0]:.0f})",
             "better": "higher",
             "goal": 0.8,
         }

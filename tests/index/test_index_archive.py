@@ -123,6 +123,7 @@ def test_explain_shows_the_funnel_and_writes_nothing(study: Study) -> None:
     text = explain_selection(study)
     counts = [line.split()[2] for line in text.splitlines() if line.startswith("tcga_luad ") and "all CT" not in line]
     assert counts == ["6", "6", "5", "3", "3", "3", "3", "2"]
+    assert "thresholds: index.selection.archive in config/config.yaml" in text
     assert not (study.root / "data").exists()
 
 

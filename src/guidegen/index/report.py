@@ -6,6 +6,11 @@ from guidegen.index.build import CollectionIndex, build_collection, hash_selecti
 from guidegen.index.sources import read_offers
 from guidegen.study import Study
 
+LEGEND = """Each line says what is left after its criterion. Patterns and thresholds: {keys} in config/config.yaml;
+licence: index.licences; series_per_patient: index.series_per_patient, the best first (docs/sources.md).
+`guidegen index` lists what is used in data/index/<collection>.tsv, and all other series, each with the criterion that
+excluded it, in data/index/<collection>.excluded.tsv."""
+
 
 def explain_selection(study: Study) -> str:
     """Return the funnel of each collection and of all: series, patients and GB after each criterion."""
@@ -18,6 +23,8 @@ def explain_selection(study: Study) -> str:
             for place, value in enumerate((step.series, step.patients, step.gigabytes)):
                 total[place] += value
     lines += [_format("all", name, int(t[0]), int(t[1]), t[2]) for name, t in totals.items()]
+    sources = sorted({collection.source for collection in study.collections.values()})
+    lines += ["", LEGEND.format(keys=", ".join(f"index.selection.{source}" for source in sources))]
     return "\n".join(lines)
 
 
