@@ -1,6 +1,7 @@
 """The twelve collections in the IDC's index: the funnel is the published one."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 from small_study import make_study
@@ -38,6 +39,14 @@ def test_funnel_of_the_twelve(study: Study) -> None:
     for criterion, (series, patients, gigabytes) in FUNNEL.items():
         assert found[criterion][:2] == [series, patients], criterion
         assert round(float(found[criterion][2])) == gigabytes
+
+
+def test_another_set_is_one_word_of_the_config(tmp_path: Path) -> None:
+    text = CONFIG.replace("paper12", "balanced").replace("series_per_patient: 1000", "series_per_patient: 1")
+    lines = explain_selection(make_study(tmp_path / "study", text)).splitlines()
+    (last,) = [line.split() for line in lines if line.startswith("all ") and "series_per_patient" in line]
+    series, patients, gigabytes = last[2:]
+    assert (series, patients, round(float(gigabytes))) == ("983", "983", 108)
 
 
 def test_annotations_that_name_their_ct_follow_it(study: Study) -> None:

@@ -19,13 +19,14 @@ HOP = {"connection", "transfer-encoding", "content-length", "date", "server"}
 class Fault:
     """What happens to the next `times` requests whose path matches.
 
-    `status`: this status code instead of the reply. `cut`: the connection is reset after this share of the body.
-    `short`: the body ends after this share, and the connection is closed in order. `trickle_s`: pause after each byte.
-    `alter`: one bit of the last byte is another.
+    `status`: this status code instead of the reply, with a header Retry-After of `retry_after` seconds. `cut`: the
+    connection is reset after this share of the body. `short`: the body ends after this share, and the connection is
+    closed in order. `trickle_s`: pause after each byte. `alter`: one bit of the last byte is another.
     """
 
     times: int = 1
     status: int = 0
+    retry_after: int = 0
     cut: float | None = None
     short: float | None = None
     trickle_s: float = 0.0
@@ -81,6 +82,8 @@ class _Handler(BaseHTTPRequestHandler):
             text = b"<html>the server is busy</html>"
             self.send_response(fault.status)
             self.send_header("Content-Length", str(len(text)))
+            if fault.retry_after:
+                self.send_header("Retry-After", str(fault.retry_after))
             self.end_headers()
             self.wfile.write(text if method != "HEAD" else b"")
             return
