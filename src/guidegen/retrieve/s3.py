@@ -137,7 +137,8 @@ def _explain(output: str) -> str:
 def find_guard() -> tuple[str, ...]:
     """Return the words before a command that end it with the job that started it; none without util-linux's setpriv.
 
-    A function that runs in the child would do, too, but costs a copy of this process: 18 ms of CPU for each series.
+    A function that runs in the child would do, too, but costs a copy of this process, 6 to 18 ms of CPU for each
+    series, and is not safe beside threads.
     """
     words = ("setpriv", "--pdeathsig", "KILL")
     try:
