@@ -62,6 +62,31 @@ def test_gradients_reach_every_parameter(name, trained_study):
     assert {key for key in missing if "to_k.bias" not in key} == set()
 
 
+@pytest.mark.parametrize("losses", [{"kl_weight": 0.0, "cross_entropy_weight": 1.0}, {"cross_entropy_weight": 0.0}])
+def test_weighted_classes_do_not_become_more_frequent(losses, trained_study, monkeypatch):
+    """The loss of a predictor that knows the frequencies only is smallest at the true ones, whatever the weights."""
+    stage = build_stage("semantic_synthesizer", Study.load(trained_study))
+    balance = {"class_balance": 0.5, "foreground_weight": 3.0, "likelihood": False, "layout": False}
+    model = stage.settings.model.model_copy(update={**balance, "kl_weight": 1.0, **losses})
+    stage.settings = stage.settings.model_copy(update={"model": model})
+    stage.class_weights = stage._weigh_classes()
+    assert stage.class_weights.max() > 5 * stage.class_weights.min()
+    batch = stage.make_batch(stage.cases, [0] * len(stage.cases))
+    frequencies = torch.bincount(batch.labels.flatten(), minlength=len(stage.class_weights)).double() + 1e-9
+    guess = (frequencies / frequencies.sum()).log().float().requires_grad_()
+    shape = (len(batch.labels), -1, *batch.labels.shape[1:])
+    monkeypatch.setattr(
+        stage.model, "predict", lambda *_args, **_options: (guess.view(1, -1, 1, 1, 1).expand(shape), None)
+    )
+    # at t = 1 the posterior is p(x_0) itself, and the KL the cross-entropy
+    monkeypatch.setattr("guidegen.train.semantic_synthesizer.draw_times", lambda count, *_: torch.ones(count).long())
+    torch.manual_seed(0)
+    stage(batch, 0.0)["loss"].backward()
+    assert guess.grad is not None
+    share = (stage.class_weights * frequencies.float() / frequencies.sum()).clamp(min=1e-6)
+    assert (guess.grad.abs() / (share / share.sum())).max() < 0.05
+
+
 def test_generator_losses_leave_the_discriminators_alone(trained_study):
     stage = build_stage("contrast_autoencoder", Study.load(trained_study))
     losses = stage(stage.draw_batch(0), 0.9)

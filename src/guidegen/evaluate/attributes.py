@@ -145,8 +145,8 @@ ATTRIBUTES = (
     ),
     Attribute(
         "tumour presence",
-        "a tumour is in the label map exactly where asked",
-        lambda said, _: said.tumour,
+        "a tumour is in the label map exactly where the prompt asks for one",
+        lambda said, _: bool(said.tumour),
         lambda asked, found: asked == found.tumour,
     ),
     Attribute(

@@ -22,6 +22,8 @@ class Conditions(NamedTuple):
     """True where there is a token (B, T)."""
     numbers: Tensor
     """log(spacing / 5 mm) for x, y, z, then top and bottom of the covered range (B, 5), zero where unknown."""
+    told: Tensor
+    """1 where there is a prompt, 0 where it was dropped (B,)."""
     known: Tensor
     """1 where the spacing and where the covered range is known (B, 2)."""
 
@@ -69,7 +71,9 @@ class KnowledgeInjection(nn.Module):
         width = settings.injection_width
         self.enabled = settings.knowledge_injection
         self.read = nn.Sequential(nn.LayerNorm(text_width), nn.Linear(text_width, width))
-        self.queries = nn.Parameter(torch.randn(settings.queries, width) * 0.02)
+        # the mean of the token states says much of what a prompt says, and is learned long before the attention
+        self.gist = nn.Sequential(nn.LayerNorm(text_width), nn.Linear(text_width, width))
+        self.queries = nn.Parameter(torch.randn(settings.queries, width))
         layer = nn.TransformerDecoderLayer(
             width, max(1, width // 32), 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
         )
@@ -82,7 +86,8 @@ class KnowledgeInjection(nn.Module):
         if self.enabled:
             queries = self.queries.expand(len(text), -1, -1)
             memory = self.decoder(queries, memory, memory_key_padding_mask=~tokens)
-        return [answer(memory) for answer in self.answer]
+        gist = self.gist(text.sum(1) / tokens.sum(1, keepdim=True).clamp(min=1)).unsqueeze(1) * self.enabled
+        return [answer(memory) + gist for answer in self.answer]
 
 
 class Conditioning(nn.Module):
@@ -117,7 +122,8 @@ class Conditioning(nn.Module):
         self, text: Sequence[np.ndarray], spacing: Sequence[Spacing | None], coverage: Sequence[Coverage | None]
     ) -> Conditions:
         """Return the conditions of a batch on this module's device."""
-        conditions = Conditions(*pack_text(text, self.max_tokens), *pack_numbers(spacing, coverage))
+        numbers, known = pack_numbers(spacing, coverage)
+        conditions = Conditions(*pack_text(text, self.max_tokens), numbers, torch.ones(len(text)), known)
         return Conditions(*(part.to(self.empty_text.device) for part in conditions))
 
     def drop_text(self, conditions: Conditions, dropped: Tensor | None = None) -> Conditions:
@@ -126,7 +132,7 @@ class Conditioning(nn.Module):
             dropped = torch.ones(len(conditions.text), dtype=torch.bool, device=conditions.text.device)
         text = torch.where(dropped[:, None, None], self.empty_text, conditions.text)
         tokens = torch.where(dropped[:, None], self.empty_tokens, conditions.tokens)
-        return conditions._replace(text=text, tokens=tokens)
+        return conditions._replace(text=text, tokens=tokens, told=conditions.told * ~dropped)
 
     def drop_at_random(self, conditions: Conditions) -> Conditions:
         """Drop text and each numeric condition by their shares, as in training."""

@@ -26,19 +26,27 @@ class PromptedUNet(DiffusionModelUNet):
     def __init__(
         self, settings: UNetSettings, grid: int, in_channels: int, out_channels: int, response_width: int
     ) -> None:
+        sides = [grid // settings.patch >> level for level in range(len(settings.channels))]
         super().__init__(
             spatial_dims=3,
             in_channels=in_channels,
             out_channels=out_channels,
             num_res_blocks=settings.blocks,
             channels=settings.channels,
-            attention_levels=[grid >> level <= settings.attention_grid for level in range(len(settings.channels))],
+            attention_levels=[side <= settings.attention_grid for side in sides],
             norm_num_groups=settings.norm_groups,
             num_head_channels=settings.head_channels,
             with_conditioning=True,
             cross_attention_dim=response_width,
             use_flash_attention=True,
         )
+        if settings.patch > 1:
+            width, patch = settings.channels[0], settings.patch
+            self.conv_in = nn.Conv3d(in_channels, width, patch, patch)  # type: ignore[assignment]
+            rise = nn.ConvTranspose3d(width, out_channels, patch, patch)
+            # as MONAI's last convolution: what the network adds begins at nothing
+            nn.init.zeros_(rise.weight)
+            self.out[-1] = rise
         self.embedding_width = settings.channels[0] * 4
         self.hear = nn.ModuleList(nn.Linear(response_width, self.embedding_width) for _ in settings.channels)
 

@@ -46,6 +46,8 @@ class UNetSettings(Section):
     """Channels per level, multiples of `norm_groups` and `head_channels`; each level halves the grid."""
     blocks: int = Field(2, ge=1)
     """Residual blocks per level."""
+    patch: int = Field(1, ge=1)
+    """Voxels per axis that the first level sees as one; 2 makes it eight times smaller, to pay for more channels."""
     attention_grid: int = Field(16, ge=1)
     """Levels whose grid is at most this wide have self-attention and cross-attention to the prompt."""
     head_channels: int = Field(32, ge=1)
@@ -76,8 +78,17 @@ class SemanticSynthesizerSettings(Section):
     """Add log q(x_t | x_0) to the logits (Bayes' rule), so that the network need not learn to copy what is kept."""
     foreground_weight: float = Field(1.0, gt=0)
     """Weight of voxels that are not background."""
+    class_balance: float = Field(0.0, ge=0, le=1)
+    """A voxel weighs the frequency of its class to minus this power, so that small structures such as tumours are
+    learned in time. The logits are adjusted for all weights: none makes a class larger or more frequent."""
     unet: UNetSettings = UNetSettings()  # type: ignore[call-arg]
     """The network."""
+    layout: bool = False
+    """Read the layout (volume and centre of each class) from the prompt and show it to the network."""
+    layout_weight: float = Field(1.0, ge=0)
+    """Weight of the layout's loss."""
+    layout_given: float = Field(0.5, ge=0, le=1)
+    """Share of training samples that see the true layout; the others see the one that was read."""
     conditioning: ConditioningSettings = ConditioningSettings()  # type: ignore[call-arg]
     """Text and numbers."""
     guidance: float = Field(2.0, ge=0)
@@ -122,6 +133,8 @@ class ContrastAutoencoderSettings(Section):
     """Weight of the L1 over the whole range."""
     window_weight: float = Field(1.0, ge=0)
     """Weight of the L1 inside the window."""
+    class_balance: float = Field(0.0, ge=0, le=1)
+    """In that L1 a voxel weighs the frequency of its class to minus this power, so that small organs count."""
     kl_weight: float = Field(1e-6, ge=0)
     """Weight of the KL to the unit normal."""
     adversarial_weight: float = Field(0.02, ge=0)

@@ -1,13 +1,15 @@
 """The prepared cohort as the training stages read it."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors import safe_open
+from torch import Tensor
 
 from guidegen.errors import GuideGenError
 from guidegen.manifest import read_manifest
@@ -151,6 +153,14 @@ class Cohort:
             text_width=self.states("").shape[1],
             max_tokens=settings.encoder.max_tokens,
         )
+
+
+def measure_frequencies(cases: Sequence[CohortCase], classes: int) -> Tensor:
+    """Return the share of each class among the voxels of the cases' label maps, float64 (classes,); none is 0."""
+    counts = torch.ones(classes, dtype=torch.float64)
+    for case in cases:
+        counts += torch.from_numpy(np.bincount(case.load_labels().ravel(), minlength=classes)).double()
+    return counts / counts.sum()
 
 
 def _parse_numbers(text: str) -> tuple[float, ...] | None:

@@ -1,6 +1,7 @@
 """Training of stage I."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -10,9 +11,10 @@ from torch.nn import functional
 
 from guidegen.models.categorical_diffusion import compute_posterior_kl, draw_times, q_sample
 from guidegen.models.knowledge_injection import Conditions
+from guidegen.models.layout import measure_layout
 from guidegen.models.semantic_synthesizer import SemanticSynthesizer
 from guidegen.seeds import derive_rng, derive_seed
-from guidegen.train.cohort import HELD_OUT, Cohort, CohortCase
+from guidegen.train.cohort import HELD_OUT, Cohort, CohortCase, measure_frequencies
 from guidegen.train.order import pick_cases, pick_prompt, spread_cases
 from guidegen.train.settings import SemanticSynthesizerTraining
 
@@ -56,6 +58,11 @@ class SemanticSynthesizerStage(nn.Module):
         self.settings, self.seed, self.cohort = settings, seed, cohort
         self.cases = cohort.select(STAGE)
         self.held_out = spread_cases(cohort.select(STAGE, HELD_OUT), settings.optimization.held_out_cases)
+        self.register_buffer("class_weights", self._weigh_classes(), persistent=False)
+        if model.layout is not None:
+            maps = (load_labels(case, model.binding.grid, len(model.binding.classes)) for case in self.cases)
+            found = [measure_layout(labels.unsqueeze(0), len(model.binding.classes)) for labels in maps]
+            model.layout.fit_scale(*(torch.cat(part) for part in zip(*found, strict=True)))
 
     def make_batch(self, cases: list[CohortCase], prompts: list[int]) -> LabelBatch:
         """Return a batch of some cases, each with one of its prompts."""
@@ -70,6 +77,20 @@ class SemanticSynthesizerStage(nn.Module):
         cases = pick_cases(self.cases, self.settings.optimization.batch, index, self.seed, STAGE, self.cohort.shares)
         return self.make_batch(cases, [pick_prompt(case, index, self.seed) for case in cases])
 
+    @cached_property
+    def frequencies(self) -> Tensor:
+        """Share of each class among the voxels of the training cases, float64 (C,)."""
+        return measure_frequencies(self.cases, len(self.model.binding.classes))
+
+    def _weigh_classes(self) -> Tensor:
+        """Return the weight of each class, float32 (C,), 1 on average over voxels."""
+        settings = self.settings.model
+        weights = torch.ones(len(self.model.binding.classes), dtype=torch.float64)
+        if settings.class_balance:
+            weights = self.frequencies**-settings.class_balance
+        weights[1:] *= settings.foreground_weight
+        return (weights / weights.mean()).float()
+
     def forward(self, batch: LabelBatch, share: float) -> dict[str, Tensor]:
         """Return the losses at random times; `share` of the training is done."""
         settings, model = self.settings.model, self.model
@@ -78,8 +99,14 @@ class SemanticSynthesizerStage(nn.Module):
         alpha_bar = model.alpha_bar[times]
         uniform, replacement = torch.rand(2, *labels.shape, device=labels.device)
         noisy = q_sample(labels, alpha_bar, len(model.binding.classes), uniform, replacement)
-        logits = model(noisy, times, model.conditioning.drop_at_random(batch.conditions))
-        weights = torch.where(labels > 0, settings.foreground_weight, 1.0)
+        conditions = model.conditioning.drop_at_random(batch.conditions)
+        facts, known = measure_layout(labels, len(model.binding.classes))
+        given = torch.rand(len(labels), device=labels.device) < settings.layout_given
+        logits, layout = model.predict(noisy, times, conditions, given=(facts, given))
+        # Weighted losses make p(x_0) proportional to weight times frequency; with the adjustment softmax(logits) itself
+        # stays unweighted (Menon et al. 2021, logit adjustment).
+        logits = logits + self.class_weights.log().view(1, -1, 1, 1, 1)
+        weights = self.class_weights[labels]
         weights = weights / weights.mean()
         losses = {}
         if settings.kl_weight:
@@ -87,6 +114,8 @@ class SemanticSynthesizerStage(nn.Module):
             losses["kl"] = (kl * weights).mean()
         if settings.cross_entropy_weight:
             losses["cross_entropy"] = (functional.cross_entropy(logits, labels, reduction="none") * weights).mean()
+        if model.layout is not None and layout is not None:
+            losses["layout"] = model.layout.compute_loss(layout, facts, known, conditions.told)
         total = sum(getattr(settings, f"{name}_weight") * value for name, value in losses.items())
         return {"loss": torch.as_tensor(total), **losses}
 
@@ -96,15 +125,12 @@ class SemanticSynthesizerStage(nn.Module):
 
     def measure_baseline(self) -> list[float]:
         """Return the same loss for a predictor that knows only x_t and how frequent each class is (Bayes' rule)."""
-        counts = torch.zeros(len(self.model.binding.classes), dtype=torch.float64)
-        for case in self.cases:
-            counts += torch.from_numpy(np.bincount(case.load_labels().ravel(), minlength=len(counts))).double()
-        prior = ((counts + 1) / (counts + 1).sum()).log().float().view(1, -1, 1, 1, 1)
+        prior = self.frequencies.log().float().view(1, -1, 1, 1, 1)
 
         def predict(noisy: Tensor, times: Tensor, batch: LabelBatch) -> Tensor:
-            seen = functional.one_hot(noisy, len(counts)).movedim(-1, 1)
+            seen = functional.one_hot(noisy, prior.shape[1]).movedim(-1, 1)
             alpha_bar = self.model.alpha_bar[times].view(-1, 1, 1, 1, 1)
-            return prior.to(noisy.device) + (alpha_bar * seen + (1 - alpha_bar) / len(counts)).log().float()
+            return prior.to(noisy.device) + (alpha_bar * seen + (1 - alpha_bar) / prior.shape[1]).log().float()
 
         return self._measure(predict)
 

@@ -1,0 +1,93 @@
+"""The layout: measured on label maps, drawn as balls, read from the prompt and shown to stage I."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from tiny import BINDING, CLASSES, EMPTY, SYNTHESIZER, make_states, shake
+
+from guidegen.models.layout import SCALE, LayoutReader, draw_balls, measure_layout
+from guidegen.models.semantic_synthesizer import SemanticSynthesizer
+
+C = len(CLASSES)
+LAYOUT = SYNTHESIZER.model_copy(update={"layout": True})
+
+
+def make_map(side: int = 16) -> torch.Tensor:
+    """A map with a block of class 1 at low x and high z, and nothing of the other classes."""
+    labels = torch.zeros(1, side, side, side, dtype=torch.long)
+    labels[0, 2:6, 6:10, 10:14] = 1
+    return labels
+
+
+def test_volume_and_centre_of_each_class():
+    facts, known = measure_layout(make_map(), C)
+    assert facts[0, 1, 0] == pytest.approx(math.log1p(64 / 16**3 * SCALE), rel=1e-5)
+    assert facts[0, 1, 1:].tolist() == pytest.approx([-0.533, 0.0, 0.533], abs=1e-3)
+    assert known[0, :2].tolist() == [[1] * 4] * 2
+    assert known[0, 2].tolist() == [1, 0, 0, 0], "the centre of what is not there is unknown, its volume is 0"
+    assert facts[0, 2, 0] == 0
+
+
+def test_balls_lie_where_the_class_does_and_vanish_with_it():
+    facts, _ = measure_layout(make_map(), C)
+    balls = draw_balls(facts, 16)
+    assert balls.shape == (1, C, 16, 16, 16)
+    assert balls.min() >= 0
+    assert balls.max() <= 1
+    highest = np.unravel_index(int(balls[0, 1].argmax()), (16, 16, 16))
+    assert all(abs(int(found) - wanted) <= 1 for found, wanted in zip(highest, (4, 8, 12), strict=True))
+    assert balls[0, 1, 4, 8, 12] > 0.9
+    assert balls[0, 2].max() == 0
+
+
+def test_a_larger_class_makes_a_larger_ball():
+    small, large = (torch.tensor([[[math.log1p(share * SCALE), 0.0, 0.0, 0.0]]]) for share in (0.001, 0.03))
+    assert draw_balls(large, 16).sum() > 5 * draw_balls(small, 16).sum()
+
+
+def test_loss_leaves_out_what_is_unknown_and_who_was_told_nothing():
+    reader = LayoutReader(8, C)
+    facts, known = (torch.cat([part, part]) for part in measure_layout(make_map(), C))
+    reader.fit_scale(facts, known)
+    far = facts.clone()
+    far[:, 2, 1:] += 5
+    assert reader.compute_loss(far, facts, known, torch.ones(2)) == 0
+    far[1, 1, 0] += 5
+    assert reader.compute_loss(far, facts, known, torch.ones(2)) > 0
+    assert reader.compute_loss(far, facts, known, torch.tensor([1.0, 0.0])) == 0
+
+
+def test_stage_one_sees_the_layout_only_of_a_prompt():
+    torch.manual_seed(0)
+    model = shake(SemanticSynthesizer(LAYOUT, BINDING, EMPTY))
+    assert isinstance(model, SemanticSynthesizer)
+    conditions = model.conditioning.pack([make_states(1)], [None], [None])
+    noisy, times = torch.zeros(1, 16, 16, 16, dtype=torch.long), torch.tensor([60])
+    true = measure_layout(make_map(), C)[0]
+
+    def predict(told, facts, given):
+        with torch.inference_mode():
+            return model.predict(noisy, times, told, given=(facts, torch.tensor([given])))[0]
+
+    own = predict(conditions, true, False)
+    assert not torch.equal(predict(conditions, true, True), own)
+    assert torch.equal(predict(conditions, true + 1, False), own)
+    untold = model.conditioning.drop_text(conditions)
+    assert untold.told.tolist() == [0]
+    assert torch.equal(predict(untold, true, True), predict(untold, true + 1, True))
+
+
+def test_layout_survives_saving(tmp_path):
+    torch.manual_seed(0)
+    model = shake(SemanticSynthesizer(LAYOUT, BINDING, EMPTY))
+    assert isinstance(model, SemanticSynthesizer)
+    assert model.layout is not None
+    model.layout.centre.fill_(0.25)
+    model.save(tmp_path)
+    again = SemanticSynthesizer.load(tmp_path)
+    assert again.layout is not None
+    assert torch.equal(again.layout.centre, model.layout.centre)
+    options = [[make_states(1)], [None], [None], [3]]
+    assert np.array_equal(again.sample(*options, steps=2), model.eval().sample(*options, steps=2))
