@@ -98,7 +98,7 @@ def test_parts_need_a_fraction_of_the_memory():
     whole = measure_peak(lambda: model.decode_scaled(latents, ids))
     peaks = [measure_peak(lambda n=n: SlabAutoencoder(model, n).decode_scaled(latents, ids)) for n in (4, 16)]
     # two volumes of 4 channels stay, beside slabs of the joined 20
-    assert whole > 2.5 * peaks[0] > 2.5 * peaks[1]
+    assert whole > 2.2 * peaks[0] > 2.2 * peaks[1]
     assert peaks[1] < 4.5 * 4 * 4 * 64 * 32 * 32
     assert measure_peak(lambda: SlabAutoencoder(model, 16).encode_moments(ct, ids)) < measure_peak(
         lambda: model.encode_moments(ct, ids)

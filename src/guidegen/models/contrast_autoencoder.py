@@ -3,7 +3,7 @@
 import math
 from itertools import pairwise
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 import torch
@@ -32,18 +32,22 @@ def _convolve(inputs: int, outputs: int, kernel: int = 3) -> MaisiConvolution:
 
 
 class ResidualBlock(nn.Module):
-    """Two normalised convolutions and a shortcut; the label map is concatenated to its input."""
+    """Two normalised convolutions and a shortcut.
 
-    def __init__(self, inputs: int, outputs: int, groups: int) -> None:
+    The embedded label map is concatenated behind the first normalisation, which would make of a class what the other
+    classes of the volume are not.
+    """
+
+    def __init__(self, inputs: int, outputs: int, labels: int, groups: int) -> None:
         super().__init__()
         self.norm_in = nn.GroupNorm(math.gcd(groups, inputs), inputs)
-        self.conv_in = _convolve(inputs, outputs)
+        self.conv_in = _convolve(inputs + labels, outputs)
         self.norm_out = nn.GroupNorm(groups, outputs)
         self.conv_out = _convolve(outputs, outputs)
         self.shortcut = nn.Identity() if inputs == outputs else _convolve(inputs, outputs, kernel=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        hidden = self.conv_in(functional.silu(self.norm_in(x)))
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        hidden = self.conv_in(torch.cat([functional.silu(self.norm_in(x)), labels], 1))
         hidden = self.conv_out(functional.silu(self.norm_out(hidden)))
         return self.shortcut(x) + hidden
 
@@ -89,17 +93,17 @@ class ContrastAutoencoder(nn.Module):
         super().__init__()
         self.settings = settings
         self.binding = binding
-        channels, groups, extra = settings.channels, settings.norm_groups, settings.label_channels
+        channels, groups = settings.channels, settings.norm_groups
         levels = len(channels)
-        self.pyramid = LabelPyramid(len(binding.classes), extra, levels)
+        self.pyramid = LabelPyramid(len(binding.classes), settings.label_channels, levels)
         self.conv_in = _convolve(1, channels[0])
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         self.shrink, self.grow = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(channels):
             before = channels[max(level - 1, 0)]
-            self.down.append(self._make_level(before + extra, width, groups))
+            self.down.append(self._make_level(before, width))
             after = channels[min(level + 1, levels - 1)]
-            self.up.append(self._make_level(after + extra, width, groups))
+            self.up.append(self._make_level(after, width))
             if level < levels - 1:
                 self.shrink.append(MaisiDownsample(3, width, **WHOLE))  # type: ignore[arg-type]
                 self.grow.append(MaisiUpsample(3, channels[level + 1], False, **WHOLE))  # type: ignore[arg-type]
@@ -111,9 +115,10 @@ class ContrastAutoencoder(nn.Module):
         self.register_buffer("latent_mean", torch.zeros(settings.latent_channels))
         self.register_buffer("latent_std", torch.ones(settings.latent_channels))
 
-    def _make_level(self, inputs: int, width: int, groups: int) -> nn.Sequential:
+    def _make_level(self, inputs: int, width: int) -> nn.ModuleList:
         widths = [inputs] + [width] * self.settings.blocks
-        return nn.Sequential(*(ResidualBlock(a, b, groups) for a, b in pairwise(widths)))
+        extra, groups = self.settings.label_channels, self.settings.norm_groups
+        return nn.ModuleList(ResidualBlock(a, b, extra, groups) for a, b in pairwise(widths))
 
     def choose_labels(self, labels: Tensor | None, shape: tuple[int, ...]) -> Tensor:
         """Return class ids (B, X, Y, Z), int64; the null label where `labels` is None or the switch is off.
@@ -135,8 +140,9 @@ class ContrastAutoencoder(nn.Module):
         half = (ct.shape[0], *(side // 2 for side in ct.shape[2:]))
         pyramid = self.build_pyramid(labels, half)
         hidden = self.conv_in(ct)
-        for level, block in enumerate(self.down):
-            hidden = block(torch.cat([hidden, pyramid[level]], 1))
+        for level, blocks in enumerate(self.down):
+            for block in cast(nn.ModuleList, blocks):
+                hidden = block(hidden, pyramid[level])
             if level < len(self.shrink):
                 hidden = self.shrink[level](hidden)
         return self.split_moments(self.to_moments(functional.silu(self.norm_latent(hidden))))
@@ -151,7 +157,8 @@ class ContrastAutoencoder(nn.Module):
         pyramid = self.build_pyramid(labels, (latents.shape[0], *(2 * side for side in latents.shape[2:])))
         hidden = self.from_latent(latents)
         for level in reversed(range(len(self.up))):
-            hidden = self.up[level](torch.cat([hidden, pyramid[level]], 1))
+            for block in cast(nn.ModuleList, self.up[level]):
+                hidden = block(hidden, pyramid[level])
             if level:
                 hidden = self.grow[level - 1](hidden)
         return self.conv_out(functional.silu(self.norm_out(hidden))).float()

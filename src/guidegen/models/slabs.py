@@ -128,7 +128,7 @@ class SlabAutoencoder:
         model = self.model
         x: Volume = Computed(model.conv_in, [Stored(ct, self.device)])
         for level, blocks in enumerate(model.down):
-            x = self._run_level(blocks, self._join_labels(x, labels, level))
+            x = self._run_level(blocks, x, self._embed_labels(labels, level))
             if level < len(model.shrink):
                 x = Computed(model.shrink[level], [x], halo=2, down=2)
             x = self._store(x)
@@ -146,14 +146,14 @@ class SlabAutoencoder:
         model = self.model
         x: Volume = Computed(model.from_latent, [Stored(latents, self.device)])
         for level in reversed(range(len(model.up))):
-            x = self._run_level(model.up[level], self._join_labels(x, labels, level))
+            x = self._run_level(model.up[level], x, self._embed_labels(labels, level))
             if level:
                 x = Computed(model.grow[level - 1], [self._store(x)], up=2)
         norm = self._normalise(model.norm_out, x)
         return self._store(Computed(lambda part: model.conv_out(_activate(norm(part))), [x])).tensor.float()
 
-    def _join_labels(self, x: Volume, labels: Tensor, level: int) -> Volume:
-        """Return `x` with the label pyramid's channels of its level."""
+    def _embed_labels(self, labels: Tensor, level: int) -> Volume:
+        """Return the label pyramid's channels of a level."""
 
         def embed(ids: Tensor) -> Tensor:
             pyramid = self.model.pyramid
@@ -162,19 +162,23 @@ class SlabAutoencoder:
         ids = Stored(labels.long().unsqueeze(1), self.device)
         # the label map has the grid of level 1
         up, down = ((2, 1), (1, 1), (1, 2))[level]
-        return Computed(lambda *parts: torch.cat(parts, 1), [x, Computed(embed, [ids], 0, up, down)], halo=0)
+        return Computed(embed, [ids], 0, up, down)
 
-    def _run_level(self, blocks: nn.Module, x: Volume) -> Volume:
-        for index, block in enumerate(cast(nn.Sequential, blocks)):
+    def _run_level(self, blocks: nn.Module, x: Volume, labels: Volume) -> Volume:
+        for index, block in enumerate(cast(nn.ModuleList, blocks)):
             if index:
                 # in a line of its own, so that the block before is forgotten first
                 x = self._store(x)
-            x = self._run_block(cast("ResidualBlock", block), x)
+            x = self._run_block(cast("ResidualBlock", block), x, labels)
         return x
 
-    def _run_block(self, block: "ResidualBlock", x: Volume) -> Volume:
+    def _run_block(self, block: "ResidualBlock", x: Volume, labels: Volume) -> Volume:
         norm_in = self._normalise(block.norm_in, x)
-        hidden = self._store(Computed(lambda part: block.conv_in(_activate(norm_in(part))), [x]))
+
+        def begin(part: Tensor, embedded: Tensor) -> Tensor:
+            return block.conv_in(torch.cat([_activate(norm_in(part)), embedded], 1))
+
+        hidden = self._store(Computed(begin, [x, labels]))
         norm_out = self._normalise(block.norm_out, hidden)
 
         def finish(part: Tensor, inner: Tensor) -> Tensor:
