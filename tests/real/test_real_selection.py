@@ -71,7 +71,8 @@ def test_used_series_are_the_published_ones(selected: Selected) -> None:
 
 def test_best_series_are_the_published_ones_or_have_a_reason(selected: Selected) -> None:
     names = Counter(name_difference(selected, *patient) for patient in selected.published)
-    plain = sum(count for name, count in names.items() if not name.startswith("annotation"))
+    # An annotation without its CT may be the reason or not, so these count against us.
+    plain = sum(count for name, count in names.items() if name != "annotation")
     print(dict(names))
     assert names["same"] >= LEAST_AGREEMENT * plain
     assert names["uid"] == 0, "a tie that only the UID breaks is no reason"
