@@ -3,6 +3,7 @@
 import sys
 
 from guidegen.cluster.orphans import cancel_orphans
+from guidegen.mask.names import hash_names
 from guidegen.pair.reports import hash_reports
 from guidegen.train.signals import REQUEUE_CODE
 from guidegen.evaluate.settings import EVALUATIONS

@@ -41,6 +41,7 @@ rule mask:
         code=code_hash("mask"),
         settings=settings("mask"),
         labels=study.labels_hash,
+        names=lambda wildcards: hash_names(study, wildcards.collection),
         command=lambda wildcards: (
             SEGMENTATION if uses_totalsegmentator(wildcards) else CORE
         ),

@@ -1,19 +1,21 @@
 """Backends combine: organs of one, the tumour of another; a NIfTI map is placed in physical space."""
 
 import gzip
+import shutil
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from guidegen.errors import ItemExcluded
+from guidegen.errors import GuideGenError, ItemExcluded
 from guidegen.manifest import Item
 from guidegen.mask.backends import Annotation, AnnotationError, MaskCase, combine_backends
-from guidegen.mask.names import find_source_label
+from guidegen.mask.names import find_source_label, hash_names, read_names
 from guidegen.mask.resample import Grid
 from guidegen.mask.settings import BackendChoice, MaskSettings
 from guidegen.mask.shard import MaskWorker
+from guidegen.study import Study
 
 GRID = Grid((8, 9, 10), np.diag([3.0, 3.0, 5.0, 1.0]))
 
@@ -105,6 +107,49 @@ def test_a_value_without_a_name_is_a_flag(tmp_path, labels):
     assert found is not None
     assert found.layer.flags == ("unnamed_value:231=3",)
     np.testing.assert_array_equal(found.layer.organs, make_map(labels))
+
+
+def test_a_labs_own_ids_are_read_by_the_names_of_its_table(tmp_path, labels):
+    """Names of TotalSegmentator 1 and 2 and those of clinicians; two parts of the heart are one organ."""
+    values = np.zeros(GRID.shape, np.uint8)
+    for number in range(1, 8):
+        values[number, 3:6, 3:6] = number
+    (tmp_path / "own.tsv").write_text(
+        "id\tname\n1\tvertebrae_T12\n2\theart_atrium_left\n3\theart_ventricle_right\n4\tGTV\n5\tLeft kidney\n"
+        "6\tappendix\n0\tbackground\n"
+    )
+    case = make_nifti_case(tmp_path, write_map(tmp_path / "a.nii.gz", values, GRID.affine))
+    settings = MaskSettings(label_tables={"c": Path("own.tsv")})
+    found = combine_backends(case, GRID, settings, labels.source_ids)
+    assert found is not None
+    expected = np.zeros(GRID.shape, np.uint8)
+    for number, name in ((1, "vertebrae_T12"), (2, "heart"), (3, "heart"), (5, "kidney_left")):
+        expected[values == number] = labels.source_ids[name]
+    np.testing.assert_array_equal(found.layer.organs, expected)
+    np.testing.assert_array_equal(found.layer.tumour, values == 4)
+    assert found.layer.flags == ("unknown_segment:appendix", "unnamed_value:7=9")
+
+
+@pytest.mark.parametrize(("text", "message"), [("id\tname\n256\tliver\n", "id '256'"), ("a\tb\n1\t2\n", "id")])
+def test_a_label_table_that_is_none_is_refused(text, message, tmp_path):
+    (tmp_path / "own.tsv").write_text(text)
+    with pytest.raises(GuideGenError, match=message):
+        read_names(tmp_path / "own.tsv")
+
+
+def test_another_label_table_makes_a_collections_masks_again_and_a_missing_one_is_an_error(tmp_path):
+    shutil.copytree(Path(__file__).parents[2] / "config", tmp_path / "config", ignore=shutil.ignore_patterns("presets"))
+    (tmp_path / "config" / "config.yaml").write_text(
+        "study: {name: lab, collections: [tcga_kirc, tcga_lihc]}\nmask: {label_tables: {tcga_kirc: own.tsv}}\n"
+    )
+    study = Study.load(tmp_path)
+    with pytest.raises(GuideGenError, match=r"mask\.label_tables\.tcga_kirc: .*own\.tsv: no such file"):
+        hash_names(study, "tcga_kirc")
+    (tmp_path / "own.tsv").write_text("id\tname\n1\tliver\n")
+    before = hash_names(study, "tcga_kirc")
+    (tmp_path / "own.tsv").write_text("id\tname\n1\tspleen\n")
+    assert before != hash_names(study, "tcga_kirc")
+    assert hash_names(study, "tcga_lihc") == ""
 
 
 def test_a_case_without_labels_is_excluded_with_the_reason(tmp_path, labels):

@@ -1,5 +1,6 @@
 """`guidegen mask` with the backend, on a study that was converted."""
 
+import gzip
 import shutil
 import subprocess
 import sys
@@ -38,8 +39,8 @@ def study(tmp_path: Path, ct: Path) -> Path:
     return root
 
 
-def run_mask(study: Path, home: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    (study / "config" / "config.yaml").write_text(CONFIG.format(home=home), encoding="utf-8")
+def run_mask(study: Path, home: Path, *words: str, config: str = CONFIG) -> subprocess.CompletedProcess[str]:
+    (study / "config" / "config.yaml").write_text(config.format(home=home), encoding="utf-8")
     words = words or ("--collection", "tcga_luad", "--shard", "s000")
     command = [sys.executable, "-m", "guidegen", "mask", "--study", str(study), *words]
     return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -76,6 +77,28 @@ def test_command_makes_label_maps_and_other_weights_make_them_again(study: Path,
     assert run_mask(study, other, "--fetch-weights").returncode == 0
     assert run_mask(study, other).returncode == 0
     assert read_row(study)["source_sha256"] != row["source_sha256"]
+
+
+def test_a_ct_that_fails_loses_no_other_case(study: Path, home: Path) -> None:
+    """Two more cases of the shard: a volume that TotalSegmentator cannot read, and one behind it."""
+    bulk, table = study / "data" / "ct" / "tcga_luad" / "s000", study / "data" / "ct" / "tcga_luad" / "s000.tsv"
+    (row,) = read_tsv(table)
+    rows = [row]
+    for name, broken in (("p2", True), ("p3", False)):
+        case = CASE.replace("p1", name)
+        path = bulk / f"{case}.nii.gz"
+        path.write_bytes(gzip.compress(b"no header") if broken else (study / row["path"]).read_bytes())
+        found = {"case": case, "path": str(path.relative_to(study)), "sha256": hash_file(path)}
+        rows.append(row | found | {"bytes": str(path.stat().st_size)})
+    write_tsv(table, list(row), rows)
+    assert run_mask(study, home, "--fetch-weights").returncode == 0
+    config = "study: {{name: segmented, collections: [tcga_luad]}}"
+    lenient = CONFIG.replace(config, config.replace("]}}", "], max_failed_share: 0.5}}"))
+    done = run_mask(study, home, config=lenient)
+    assert done.returncode == 0, done.stderr
+    made = {r["case"]: r for r in read_manifest(study / "data" / "mask" / "tcga_luad" / "s000.tsv")}
+    assert {case.split("__")[1]: r["status"] for case, r in made.items()} == {"p1": "ok", "p2": "failed", "p3": "ok"}
+    assert "p2" in made[CASE.replace("p1", "p2")]["reason"]
 
 
 def test_missing_weights_stop_the_command_before_the_first_case(study: Path, tmp_path: Path) -> None:

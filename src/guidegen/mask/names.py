@@ -1,9 +1,14 @@
-"""Names of segments in annotations → source labels."""
+"""Names of segments in annotations, and of the ids of label maps → source labels."""
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
+from guidegen.atomic import hash_file
+from guidegen.errors import GuideGenError
 from guidegen.labels import TUMOUR
+from guidegen.study import Study
+from guidegen.tables import read_tsv
 
 SYNONYMS = {
     "oesophagus": "esophagus",
@@ -72,6 +77,30 @@ def find_paired_label(name: str, source_ids: Mapping[str, int]) -> str | None:
         if f"{organ}_left" in source_ids and f"{organ}_right" in source_ids:
             return organ
     return None
+
+
+def read_names(path: Path) -> dict[int, str]:
+    """Return the name of each id of a table with the columns `id` and `name`.
+
+    Raises:
+        GuideGenError: the table is missing, or an id is no number from 1 to 255.
+    """
+    names = {}
+    for row in read_tsv(path, ("id", "name")):
+        if not row["id"].isdigit() or not 0 <= int(row["id"]) <= 255:
+            raise GuideGenError(f"{path}: id '{row['id']}', expected a number from 0 to 255")
+        names[int(row["id"])] = row["name"].strip()
+    return names
+
+
+def hash_names(study: Study, collection: str) -> str:
+    """Return the hash of a collection's label table, "" where the config names none."""
+    table = study.config.mask.label_tables.get(collection)
+    if table is None:
+        return ""
+    if not (study.root / table).is_file():
+        raise GuideGenError(f"mask.label_tables.{collection}: {study.root / table}: no such file")
+    return hash_file(study.root / table)
 
 
 def _normalise(name: str) -> str:

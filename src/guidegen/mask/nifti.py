@@ -1,4 +1,8 @@
-"""Backend `nifti`: a label map in TotalSegmentator's `total` ids, placed on the CT's grid in physical space."""
+"""Backend `nifti`: a label map placed on the CT's grid in physical space.
+
+Its ids are those of `config/source_labels.tsv` (TotalSegmentator's `total`), or those of a table of the collection
+(`mask.label_tables`), whose names are read as those of a SEG's segments are.
+"""
 
 import tarfile
 import zlib
@@ -11,6 +15,8 @@ from nibabel.filebasedimages import ImageFileError
 
 from guidegen.labels import TUMOUR
 from guidegen.mask.backends import Annotation, AnnotationError, Layer, MaskCase, make_flag
+from guidegen.mask.canvas import Canvas
+from guidegen.mask.names import find_paired_label, find_source_label, read_names
 from guidegen.mask.resample import Grid, resample_nearest
 from guidegen.mask.settings import MaskSettings
 
@@ -25,6 +31,8 @@ def label_case(
     if len(maps) > 1:
         raise AnnotationError(f"{case.case}: {len(maps)} NIfTI label maps, expected one")
     labels, own = read_label_map(maps[0])
+    if table := settings.label_tables.get(case.collection):
+        return _label_named(case, maps[0], labels, own, grid, settings, source_ids, read_names(case.root / table))
     known = np.zeros(256, bool)
     known[[0, *source_ids.values()]] = True
     counts = np.bincount(labels.ravel(), minlength=256)
@@ -41,6 +49,34 @@ def label_case(
         flags.append(make_flag("tumour_not_accepted", kind))
     organs = np.where(tumour, 0, placed).astype(np.uint8)
     return Layer(grid or own, organs, tumour if accepted else None, kind if accepted else "", tuple(flags))
+
+
+def _label_named(
+    case: MaskCase,
+    annotation: Annotation,
+    labels: np.ndarray,
+    own: Grid,
+    grid: Grid | None,
+    settings: MaskSettings,
+    source_ids: Mapping[str, int],
+    names: Mapping[int, str],
+) -> Layer:
+    """Label a case by the names that a table gives to the map's ids; an empty name is an id that is not wanted."""
+    canvas = Canvas(grid or own, settings, source_ids, case.ct)
+    placed = labels if grid is None else resample_nearest(labels, own.affine, grid)
+    counts = np.bincount(labels.ravel(), minlength=256)
+    if counts[1:].any() and not placed.any():
+        raise AnnotationError(f"{annotation.path}: the label map does not overlap the CT of {case.case} in space")
+    for value in (int(v) for v in np.flatnonzero(counts) if v):
+        name = names.get(value)
+        label = (find_source_label(name, source_ids) or find_paired_label(name, source_ids)) if name else None
+        if label:
+            canvas.paint(label, annotation.kind or "expert", (slice(None),) * 3, placed == value)
+        elif name is None:
+            canvas.flags.append(make_flag("unnamed_value", f"{value}={counts[value]}"))
+        elif name:
+            canvas.flags.append(make_flag("unknown_segment", name))
+    return canvas.finish()
 
 
 def read_label_map(annotation: Annotation) -> tuple[np.ndarray, Grid]:

@@ -67,6 +67,10 @@ class MaskSettings(Section):
     """Backends of all collections that `collections` does not name."""
     collections: dict[str, BackendChoice] = {}
     """Backends by collection."""
+    label_tables: dict[str, Path] = {}
+    """Table (TSV with `id` and `name`) of the ids in a collection's NIfTI label maps, e.g.
+    `{hospital: config/our_labels.tsv}`; names of both versions of TotalSegmentator are understood. Without one the ids
+    are those of `source_labels.tsv`."""
     accepted_kinds: tuple[Literal["expert", "ai", "seed"], ...] = ("expert", "ai")
     """Kinds of annotation that make a tumour label; others leave a case without one, never read as health."""
     totalsegmentator: TotalSegmentatorSettings = TotalSegmentatorSettings()

@@ -15,6 +15,7 @@ from guidegen.mask.backends import Annotation, Layer, MaskCase, combine_backends
 from guidegen.mask.coverage import BodyAxis, count_slices, measure_axis, name_regions, slice_heights
 from guidegen.mask.gates import LabelledCase, check_gates
 from guidegen.mask.measure import Tumour, find_absent, measure_organs, measure_tumour, trace_spine
+from guidegen.mask.names import hash_names
 from guidegen.mask.picture import draw_flagged
 from guidegen.mask.resample import Grid, read_volume, write_labels
 from guidegen.mask.settings import MaskSettings
@@ -121,6 +122,8 @@ def list_items(study: Study, collection: str, shard: str, weights: str = "") -> 
     ct_rows = read_manifest(study.manifest("data", "ct", collection, shard))
     tables = [study.root / "config" / name for name in ("labels.tsv", "source_labels.tsv")]
     table = {path.name: hash_file(path) for path in tables}
+    if names := hash_names(study, collection):
+        table["label_table"] = names
     site = study.collections[collection].site
     items = []
     for row in ct_rows:
