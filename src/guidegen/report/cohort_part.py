@@ -1,5 +1,6 @@
 """The section about the cohort: the funnel from the index, the map of the collections, and who is in it."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +12,19 @@ from guidegen.report.blocks import Cell, Chart, Charts, Notice, Part, Table, cou
 from guidegen.report.charts import SpanGroup, draw_bars, draw_spans
 from guidegen.report.data_parts import MISSING
 from guidegen.report.study_tables import StudyTables, clean_number, count_by
+
+STATED = {
+    "Age": "age",
+    "Sex": "sex",
+    "Site": "site",
+    "Histology": "histology",
+    "Stage": "stage",
+    "Contrast phase": "phase",
+    "Covered range": "coverage_first",
+    "Annotated tumour": "tumour",
+    "Smoking": "smoking",
+}
+"""Heading and attribute of the statements whose absence is counted."""
 
 
 def describe_cohort(tables: StudyTables) -> Part:
@@ -38,6 +52,7 @@ def describe_cohort(tables: StudyTables) -> Part:
     part.blocks.append(Charts([chart for chart in charts if chart.svg]))
     part.blocks.append(_draw_map(tables, used))
     part.blocks.append(_describe_people(tables, used))
+    part.blocks.append(_count_missing(tables, used))
     return part
 
 
@@ -146,6 +161,20 @@ def _draw_ages(rows: Sequence[dict[str, str]]) -> str:
     names = _name_values(rows, "sex")
     pairs, decades = Counter(known), sorted({decade for decade, _ in known})
     return draw_bars({f"{d} to {d + 9} years": {name: pairs[d, name] for name in names} for d in decades}, names)
+
+
+def _count_missing(tables: StudyTables, used: Sequence[dict[str, str]]) -> Table:
+    """How many cases of the cohort lack each statement; the tables of `pair` say what is stated."""
+    stated = {row["case"]: set(json.loads(row["statements"])) for row in tables.text if row["variant"] == "0"}
+    rows = []
+    for name, collection in [*tables.study.collections.items(), ("", None)]:
+        mine = [row["case"] for row in used if name in ("", row["collection"])]
+        missing = [sum(attribute not in stated.get(case, ()) for case in mine) for attribute in STATED.values()]
+        first = Cell(collection.name) if collection else Cell("all", "\uffff", "total")
+        rows.append([first, count(len(mine)), *map(count, missing)])
+    note = "What is missing is not said in prompts. A case without an annotated tumour is not one without tumour."
+    sources = ("data/text/", "data/cohort/cohort.tsv")
+    return Table(("Collection", "Cases", *STATED), rows, sources, "Cases that lack …", note)
 
 
 def _describe_people(tables: StudyTables, used: Sequence[dict[str, str]]) -> Table:
