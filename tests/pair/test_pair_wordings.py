@@ -306,6 +306,69 @@ DICTATED = {
         "histology": "mucinous adenocarcinoma", "age": 79, "coverage_first": "upper abdomen",
         "coverage_last": "pelvis",
     },
+    "Thirty-nine year old female with incidental hepatic lesion, 4.5 centimetres, segment 8, arterial phase.": {
+        "age": 39, "sex": "female", "site": "liver", "tumour": True, "tumour_size_mm": 45, "phase": "arterial",
+    },
+    "CT abdomen/pelvis with contrast: 62 yo M, bladder mass 35 mm at the dome, current smoker.": {
+        "age": 62, "sex": "male", "site": "urinary bladder", "subsite": "dome", "tumour": True, "tumour_size_mm": 35,
+        "smoking": "current", "coverage_first": "upper abdomen", "coverage_last": "pelvis",
+    },
+    "Staging for caecal carcinoma, pT3 pN1b, stage IIIB, portal phase from diaphragm to symphysis.": {
+        "site": "colon", "subsite": "cecum", "histology": "carcinoma", "t": "pT3", "n": "pN1b", "stage": "IIIB",
+        "phase": "portal venous", "coverage_first": "upper abdomen", "coverage_last": "pelvis",
+    },
+    "Ms Example, 70, has a left upper lobe adenocarcinoma of 2.2 cm and a prior splenectomy.": {
+        "site": "lung", "subsite": "upper lobe", "side": "left", "histology": "adenocarcinoma", "tumour": True,
+        "tumour_size_mm": 22, "absent": ["spleen"],
+    },
+    "Elderly gentleman (88), right renal mass up to 9 cm, possibly RCC, unenhanced chest, abdomen and pelvis.": {
+        "age": 88, "sex": "male", "site": "kidney", "side": "right", "tumour": True, "tumour_size_mm": 90,
+        "histology": "renal cell carcinoma", "phase": "non-contrast", "coverage_first": "chest",
+        "coverage_last": "pelvis",
+    },
+    "No mass in the pancreas. Pancreatic duct 3 mm. Post cholecystectomy. 56F. Upper abdomen, late arterial.": {
+        "tumour": False, "site": "pancreas", "absent": ["gallbladder"], "age": 56, "sex": "female",
+        "coverage_first": "upper abdomen", "coverage_last": "upper abdomen", "phase": "arterial",
+    },
+    "Lung: 31 mm tumour RLL. Kidney: 2 cm cyst. T2aN0M0. Never smoker. Male 67.": {
+        "site": "lung", "subsite": "lower lobe", "side": "right", "tumour": True, "tumour_size_mm": 31, "t": "T2a",
+        "n": "N0", "m": "M0", "smoking": "never", "sex": "male", "age": 67,
+    },
+    "Body and tail of pancreas replaced by tumour measuring 5.5 x 4 cm; 74-year-old lady": {
+        "site": "pancreas", "subsite": "body and tail", "tumour": True, "tumour_size_mm": 55, "age": 74,
+        "sex": "female",
+    },
+    "Follow-up CT thorax without contrast, 5 mm nodule in the lingula, 48-year-old woman": {
+        "coverage_first": "chest", "coverage_last": "chest", "phase": "non-contrast", "site": "lung",
+        "subsite": "lingula", "tumour": True, "tumour_size_mm": 5, "age": 48, "sex": "female",
+    },
+    "Chromophobe RCC on the left, 7.3cm, M 58, delayed phase": {
+        "histology": "chromophobe renal cell carcinoma", "site": "kidney", "side": "left", "tumour": True,
+        "tumour_size_mm": 73, "sex": "male", "age": 58, "phase": "delayed",
+    },
+    "Prior right nephrectomy for stone disease; 44-year-old; solitary left kidney with 2.4 cm lesion": {
+        "absent": ["right kidney"], "age": 44, "site": "kidney", "side": "left", "tumour": True,
+        "tumour_size_mm": 24,
+    },
+    "Large retroperitoneal sarcoma, 18 cm, 51 y/o male, abdomen and pelvis": {
+        "histology": "retroperitoneal sarcoma", "tumour": True, "tumour_size_mm": 180, "age": 51, "sex": "male",
+        "coverage_first": "upper abdomen", "coverage_last": "pelvis",
+    },
+    "Ovarian mass on the right 12 by 10 cm in a 33-year-old; pelvis CT": {
+        "site": "ovary", "side": "right", "tumour": True, "tumour_size_mm": 120, "age": 33,
+        "coverage_first": "pelvis", "coverage_last": "pelvis",
+    },
+    "History of hysterectomy. Oesophageal adenocarcinoma, distal third, 3 cm, ex smoker, sixty-six-year-old woman, "
+    "chest and upper abdomen.": {
+        "absent": ["uterus"], "site": "oesophagus", "histology": "adenocarcinoma", "tumour": True,
+        "tumour_size_mm": 30, "smoking": "former", "age": 66, "sex": "female", "coverage_first": "chest",
+        "coverage_last": "upper abdomen",
+    },
+    "rectosigmoid cancer, 6 cm long, T4b, 59/F, CT A/P, venous phase": {
+        "site": "rectum", "subsite": "rectosigmoid junction", "tumour": True, "tumour_size_mm": 60, "t": "T4b",
+        "age": 59, "sex": "female", "phase": "portal venous", "coverage_first": "upper abdomen",
+        "coverage_last": "pelvis",
+    },
 }  # fmt: skip
 """With numbers in words, landmarks as limits, and things beside the tumour that have a size, a side or a place."""
 

@@ -1,6 +1,7 @@
 """Networks are built once per process, and the labels are those of TotalSegmentator left to itself."""
 
 from contextlib import nullcontext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +36,9 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_two_cases_build_one_network_and_start_no_process(
     home: Path, ct: Path, builds: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import multiprocessing
-
     settings = TotalSegmentatorSettings(device="cpu", speed="fastest", home=home)
     with monkeypatch.context() as patched:
-        patched.setattr(multiprocessing, "get_context", lambda *_: pytest.fail("a process was started"))
+        patched.setattr(BaseProcess, "start", lambda *_: pytest.fail("a process was started"))
         kept = [totalsegmentator.segment_volume(ct, home, settings)[0] for _ in range(2)]
     assert len(builds) == 1
     monkeypatch.setattr(totalsegmentator, "keep_networks", nullcontext)

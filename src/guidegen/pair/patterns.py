@@ -32,7 +32,7 @@ SIZE = re.compile(
 """`3 cm`, `32-mm`, `3.1 x 2.5 cm`; not the thickness of slices."""
 _OTHER_THINGS = (
     r"(?:stones?|calcul(?:us|i)|cysts?|(?:lymph\s+)?nodes?|lymphadenopathy|aneurysms?|thromb(?:us|i|osis)|effusions?"
-    r"|stents?|collections?|abscess(?:es)?|h(?:a?e)matomas?|hernias?|granulomas?)"
+    r"|stents?|collections?|abscess(?:es)?|h(?:a?e)matomas?|hernias?|granulomas?|ducts?(?!\s+carcinoma))"
 )
 OTHER_AFTER = re.compile(
     rf"\s*(?:(?:from|above|below|away|proximal|distal)\b"
@@ -59,7 +59,7 @@ AGE = (
     re.compile(r"\b[MF](?P<age>\d{2,3})\b"),
     re.compile(r"\b(?P<age>\d{2})\s+(?=(?:woman|man|female|male|lady|gentleman)\b)", re.I),
     re.compile(
-        r"\b(?:woman|man|female|male|lady|gentleman),?\s+(?P<age>\d{2})\b(?!\s*(?:mm|cm|x|×|by|[./]\d|pack))", re.I
+        r"\b(?:woman|man|female|male|lady|gentleman),?\s+\(?(?P<age>\d{2})\b(?!\s*(?:mm|cm|x|×|by|[./]\d|pack))", re.I
     ),
 )
 FEMALE = re.compile(r"\b(?:woman|female|lady|girl|she|her)\b", re.I)
@@ -185,6 +185,7 @@ NO_HISTOLOGY = {
         "caecal",
         "cecal",
         "sigmoid",
+        "lobe",
     ),
     *(word for operations in ABSENT_ORGANS.values() for operation in operations for word in operation.split()),
     *REGION_WORDS,
@@ -225,6 +226,7 @@ def part_pattern(site: str, part: str) -> re.Pattern[str]:
     """Return the pattern of a part of an organ: beside the organ's name, or alone where it can stand so."""
     names = name_site(SITES[site])
     spelled = part.replace("cecum", "ca?ec(?:um|al)").replace("sigmoid colon", "sigmoid(?: colon)?")
+    spelled = spelled.replace("rectosigmoid junction", "rectosigmoid(?: junction)?")
     beside = (
         rf"\b{spelled}\b(?:\s+(?:of|in)\s+(?:the\s+)?(?P<side>left\s+|right\s+)?|\s+)(?:{names})\b"
         rf"|\b(?:{names})\s*,?\s+(?:(?:of\s+|cancer\s+)?(?:in|on|at|of)\s+(?:the\s+)?(?P<own_side>left\s+|right\s+)?)?"
