@@ -72,6 +72,33 @@ def test_a_study_uses_it_and_other_weights_make_its_states_again(tiny_model: Pat
     assert path.read_bytes() != before
 
 
+def test_only_new_prompts_are_encoded_and_damaged_states_are_not_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cohort that grows by one patient of each collection; its states are those of a cohort made at once."""
+    small, large = (fabricate_study(tmp_path / name, patients=n) for name, n in (("small", 3), ("large", 4)))
+    prepare_cohort(small)
+    shutil.copytree(small.root / "data" / "cohort", large.root / "data" / "cohort")
+    shutil.copytree(small.root / ".guidegen", large.root / ".guidegen", dirs_exist_ok=True)
+    encoded: list[str] = []
+    encode = TextEncoder.encode
+
+    def count(self: TextEncoder, texts: list[str]) -> list[np.ndarray]:
+        encoded.extend(texts)
+        return encode(self, texts)
+
+    monkeypatch.setattr(TextEncoder, "encode", count)
+    states = large.root / "data" / "cohort" / "text" / "states.safetensors"
+    prepare_cohort(large)
+    assert len(encoded) == 4, "two wordings of each new patient"
+    grown = states.read_bytes()
+    states.write_bytes(grown[:-1] + bytes([grown[-1] ^ 1]))
+    encoded.clear()
+    prepare_cohort(large)
+    assert len(encoded) == 17, "all wordings and the empty prompt"
+    assert states.read_bytes() == grown
+
+
 def test_how_near_wordings_lie_is_measured_right() -> None:
     angles = np.deg2rad([0, 10, 90, 130, 12])
     states = [np.array([[np.cos(a), np.sin(a)]], np.float16) for a in angles]
