@@ -1,7 +1,7 @@
 """Networks are built once per process, and the labels are those of TotalSegmentator left to itself."""
 
 from contextlib import nullcontext
-from multiprocessing.process import BaseProcess
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import numpy as np
@@ -33,17 +33,23 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return built
 
 
-def test_two_cases_build_one_network_and_start_no_process(
+def test_two_cases_build_one_network_and_start_no_python(
     home: Path, ct: Path, builds: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = TotalSegmentatorSettings(device="cpu", speed="fastest", home=home)
-    with monkeypatch.context() as patched:
-        patched.setattr(BaseProcess, "start", lambda *_: pytest.fail("a process was started"))
-        kept = [totalsegmentator.segment_volume(ct, home, settings)[0] for _ in range(2)]
-    assert len(builds) == 1
+    started: list[object] = []
+    start = SpawnProcess.start
+
+    def count(self: SpawnProcess) -> None:
+        started.append(self)
+        start(self)
+
+    monkeypatch.setattr(SpawnProcess, "start", count)
+    kept = [totalsegmentator.segment_volume(ct, home, settings)[0] for _ in range(2)]
+    assert (len(builds), len(started)) == (1, 0)
     monkeypatch.setattr(totalsegmentator, "keep_networks", nullcontext)
     stock, _ = totalsegmentator.segment_volume(ct, home, settings)
-    assert len(builds) == 2
+    assert (len(builds), len(started)) == (2, 2), "left to itself it builds again and starts two processes"
     for labels in kept:
         np.testing.assert_array_equal(labels, stock)
     assert len(np.unique(stock)) > 3

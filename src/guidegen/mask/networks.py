@@ -1,12 +1,13 @@
 """TotalSegmentator's networks, built once per process.
 
 Its API makes an nnU-Net predictor for each case and each of its models, which reads the checkpoint, builds the network
-and starts two processes, one that prepares the image and one that writes the labels. nnU-Net's predictor can be kept,
+and starts two fresh Pythons, one that prepares the image and one that writes the labels. That predictor can be kept,
 and can do the same work within the process; here TotalSegmentator is given one that does both. The labels are the same.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,7 @@ def keep_networks() -> Iterator[None]:
     Raises:
         GuideGenError: the installed TotalSegmentator takes its predictor from somewhere else.
     """
-    from totalsegmentator import nnunet  # pyright: ignore[reportMissingImports]
-
+    nnunet: Any = import_module("totalsegmentator.nnunet")
     stock = getattr(nnunet, "nnUNetPredictor", None)
     if stock is None or not hasattr(stock, "predict_from_files_sequential"):
         raise GuideGenError(
@@ -49,7 +49,7 @@ def _derive(stock: Any) -> Any:
             dates = tuple(path.stat().st_mtime_ns for path in files)
             key = (model_training_output_dir, str(use_folds), checkpoint_name, dates, str(self.device))
             if key in _KEPT:
-                vars(self).update(_KEPT[key])
+                self.__dict__.update(_KEPT[key])
                 return
             before = dict(vars(self))
             super().initialize_from_trained_model_folder(model_training_output_dir, use_folds, checkpoint_name)
