@@ -1,11 +1,12 @@
 """`guidegen mask` with the backend, on a study that was converted."""
 
-import gzip
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from guidegen.atomic import hash_file
@@ -80,14 +81,17 @@ def test_command_makes_label_maps_and_other_weights_make_them_again(study: Path,
 
 
 def test_a_ct_that_fails_loses_no_other_case(study: Path, home: Path) -> None:
-    """Two more cases of the shard: a volume that TotalSegmentator cannot read, and one behind it."""
+    """Two more cases of the shard: a volume with four axes, and one behind it."""
     bulk, table = study / "data" / "ct" / "tcga_luad" / "s000", study / "data" / "ct" / "tcga_luad" / "s000.tsv"
     (row,) = read_tsv(table)
     rows = [row]
     for name, broken in (("p2", True), ("p3", False)):
         case = CASE.replace("p1", name)
         path = bulk / f"{case}.nii.gz"
-        path.write_bytes(gzip.compress(b"no header") if broken else (study / row["path"]).read_bytes())
+        if broken:
+            nib.Nifti1Image(np.zeros((8, 8, 8, 2), np.int16), np.eye(4)).to_filename(path)
+        else:
+            shutil.copy(study / row["path"], path)
         found = {"case": case, "path": str(path.relative_to(study)), "sha256": hash_file(path)}
         rows.append(row | found | {"bytes": str(path.stat().st_size)})
     write_tsv(table, list(row), rows)
@@ -98,7 +102,7 @@ def test_a_ct_that_fails_loses_no_other_case(study: Path, home: Path) -> None:
     assert done.returncode == 0, done.stderr
     made = {r["case"]: r for r in read_manifest(study / "data" / "mask" / "tcga_luad" / "s000.tsv")}
     assert {case.split("__")[1]: r["status"] for case, r in made.items()} == {"p1": "ok", "p2": "failed", "p3": "ok"}
-    assert "p2" in made[CASE.replace("p1", "p2")]["reason"]
+    assert "p2__00000000.nii.gz: TotalSegmentator's label map has shape" in made[CASE.replace("p1", "p2")]["reason"]
 
 
 def test_missing_weights_stop_the_command_before_the_first_case(study: Path, tmp_path: Path) -> None:
