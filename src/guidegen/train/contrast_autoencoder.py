@@ -60,6 +60,7 @@ class ContrastAutoencoderStage(nn.Module):
         seed: study seed.
     """
 
+    class_weights: Tensor
     measure = "mean absolute error (HU) of reconstructed volumes"
     baseline = "voxelwise mean of the training CTs"
 

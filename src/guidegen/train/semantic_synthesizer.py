@@ -47,6 +47,7 @@ class SemanticSynthesizerStage(nn.Module):
         seed: study seed.
     """
 
+    class_weights: Tensor
     measure = "cross-entropy of x_0 (nats per voxel) at five noise levels"
     baseline = "class frequencies, combined with x_t by Bayes' rule"
 
