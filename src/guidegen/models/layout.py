@@ -71,6 +71,7 @@ class LayoutReader(nn.Module):
 
     def fit_scale(self, facts: Tensor, known: Tensor) -> None:
         """Take mean and spread of each fact from training cases (N, C, 4), so that all classes weigh the same."""
+        facts, known = facts.to(self.centre.device), known.to(self.centre.device)
         count = known.sum(0).clamp(min=1)
         self.centre.copy_((facts * known).sum(0) / count)
         self.spread.copy_((((facts - self.centre) ** 2 * known).sum(0) / count).sqrt().clamp(min=LEAST_SPREAD))
