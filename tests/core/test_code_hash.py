@@ -1,5 +1,6 @@
 """The code hash sees what can change an output, and nothing else."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -127,3 +128,15 @@ def test_an_import_cycle_ends(package: Package) -> None:
 def test_a_misspelt_phase_is_an_error(package: Package) -> None:
     with pytest.raises(subprocess.CalledProcessError):
         package.hash("konvert")
+
+
+def test_what_an_earlier_process_found_is_used_and_need_not_be_there(package: Package) -> None:
+    before = package.hash()
+    (kept,) = (package.folder / "__pycache__").glob("codehash.*.json")
+    text = kept.read_text()
+    kept.write_text("{")
+    assert package.hash() == before
+    assert kept.read_text() == text
+    (digest, *_), *_ = json.loads(text).values()
+    kept.write_text(text.replace(digest, "0" * 64))
+    assert package.hash() != before
