@@ -8,6 +8,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
+from guidegen.cluster.site import Site, find_site_file
 from guidegen.codehash import code_hash
 from guidegen.errors import GuideGenError
 from guidegen.study import Study
@@ -17,6 +18,7 @@ min_version("9.0")
 try:
     study = Study.load(Path.cwd())
     SHARDS = {name: study.list_shards(name) for name in study.collections}
+    SITE = Site.read(find_site_file(study.root))
 except GuideGenError as error:
     raise WorkflowError(str(error)) from None
 

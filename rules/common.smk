@@ -30,9 +30,18 @@ def settings(*sections):
     return study.config.hash_sections(*sections)
 
 
-def grow(amount):
-    """A resource that a retry gets more of: `amount` times the number of the attempt."""
-    return lambda wildcards, attempt: amount * attempt
+def grow_memory(megabytes, gpus=0):
+    """Memory that a retry gets more of, up to what a partition with so many GPUs allows."""
+    return lambda wildcards, attempt: SITE.cap_memory(
+        megabytes * attempt, gpus(wildcards) if callable(gpus) else gpus
+    )
+
+
+def grow_minutes(minutes, gpus=0):
+    """Minutes that a retry gets more of, up to what a partition with so many GPUs allows."""
+    return lambda wildcards, attempt: SITE.cap_minutes(
+        minutes * attempt, gpus(wildcards) if callable(gpus) else gpus
+    )
 
 
 def expand_shards(phase, collections=SHARDS):
@@ -114,6 +123,18 @@ def count_processes(wildcards):
 def count_nodes(wildcards):
     """Nodes that a stage runs on."""
     return 1 if wildcards.stage == "latents" else TRAIN.nodes
+
+
+def ask_for_training(wildcards):
+    """What sbatch is told of a training besides its resources: a warning two minutes before the time limit, and where
+    its processes go. Of the GPUs of a job on several nodes SLURM would give one node more than another.
+    """
+    nodes, processes = count_nodes(wildcards), count_processes(wildcards)
+    options = f"--signal=USR1@120 --ntasks-per-node={processes // nodes}"
+    if nodes > 1:
+        model = f"{SITE.gpu_model}:" if SITE.gpu_model else ""
+        options += f" --gpus-per-node={model}{processes // nodes}"
+    return options
 
 
 def launch_training(wildcards):

@@ -11,8 +11,8 @@ rule convert:
     benchmark:
         "logs/convert/{collection}-{shard}.benchmark.tsv"
     resources:
-        mem_mb=grow(4000),
-        runtime=grow(60),
+        mem_mb=grow_memory(4000),
+        runtime=grow_minutes(60),
     params:
         command=CORE,
         code=code_hash("convert"),

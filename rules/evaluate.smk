@@ -16,8 +16,8 @@ rule evaluate:
         "logs/evaluate/evaluate.benchmark.tsv"
     threads: THREADS
     resources:
-        mem_mb=grow(16000),
-        runtime=grow(240),
+        mem_mb=grow_memory(16000),
+        runtime=grow_minutes(240),
     params:
         command=CORE,
         code=code_hash("evaluate"),

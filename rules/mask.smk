@@ -11,8 +11,8 @@ rule fetch_weights:
     log:
         "logs/mask/weights.log",
     resources:
-        mem_mb=grow(2000),
-        runtime=grow(120),
+        mem_mb=grow_memory(2000),
+        runtime=grow_minutes(120),
     params:
         command=SEGMENTATION,
         speed=study.config.mask.totalsegmentator.speed,
@@ -34,8 +34,8 @@ rule mask:
     benchmark:
         "logs/mask/{collection}-{shard}.benchmark.tsv"
     resources:
-        mem_mb=grow(8000),
-        runtime=grow(240),
+        mem_mb=grow_memory(8000, gpus=count_mask_gpus),
+        runtime=grow_minutes(240, gpus=count_mask_gpus),
         gpu=count_mask_gpus,
     params:
         code=code_hash("mask"),

@@ -13,8 +13,8 @@ rule pair:
     benchmark:
         "logs/pair/{collection}.benchmark.tsv"
     resources:
-        mem_mb=grow(2000),
-        runtime=grow(30),
+        mem_mb=grow_memory(2000),
+        runtime=grow_minutes(30),
     params:
         command=CORE,
         code=code_hash("pair"),

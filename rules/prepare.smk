@@ -19,8 +19,8 @@ rule prepare:
         "logs/prepare/prepare.benchmark.tsv"
     threads: THREADS
     resources:
-        mem_mb=grow(16000),
-        runtime=grow(480),
+        mem_mb=grow_memory(16000),
+        runtime=grow_minutes(480),
     params:
         command=CORE,
         code=code_hash("prepare"),

@@ -21,8 +21,8 @@ rule report:
     benchmark:
         "logs/report/report.benchmark.tsv"
     resources:
-        mem_mb=grow(8000),
-        runtime=grow(60),
+        mem_mb=grow_memory(8000),
+        runtime=grow_minutes(60),
     params:
         command=CORE,
         code=code_hash("report"),

@@ -11,8 +11,8 @@ rule retrieve:
     benchmark:
         "logs/retrieve/{collection}-{shard}.benchmark.tsv"
     resources:
-        mem_mb=grow(2000),
-        runtime=grow(240),
+        mem_mb=grow_memory(2000),
+        runtime=grow_minutes(240),
     params:
         command=CORE,
         rows=lambda wildcards: study.hash_index(wildcards.collection, wildcards.shard),
@@ -28,8 +28,8 @@ rule retrieve_clinical:
     log:
         "logs/retrieve/{collection}-clinical.log",
     resources:
-        mem_mb=grow(1000),
-        runtime=grow(30),
+        mem_mb=grow_memory(1000),
+        runtime=grow_minutes(30),
     params:
         command=CORE,
         patients=lambda wildcards: study.hash_patients(wildcards.collection),

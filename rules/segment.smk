@@ -20,8 +20,8 @@ rule segment:
         "logs/segment/{arm}.benchmark.tsv"
     threads: THREADS
     resources:
-        mem_mb=grow(16000),
-        runtime=grow(720),
+        mem_mb=grow_memory(16000, gpus=1),
+        runtime=grow_minutes(720, gpus=1),
         gpu=1,
     params:
         command=SEGMENTATION if SEGMENT.backend == "nnunet" else CORE,

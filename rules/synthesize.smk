@@ -21,8 +21,8 @@ rule synthesize_plan:
     log:
         "logs/synthesize/{name}-plan.log",
     resources:
-        mem_mb=grow(2000),
-        runtime=grow(30),
+        mem_mb=grow_memory(2000),
+        runtime=grow_minutes(30),
     params:
         command=CORE,
         code=code_hash("synthesize"),
@@ -45,8 +45,8 @@ rule synthesize:
         "logs/synthesize/{name}-{shard}.benchmark.tsv"
     threads: THREADS
     resources:
-        mem_mb=grow(16000),
-        runtime=grow(240),
+        mem_mb=grow_memory(16000, gpus=1),
+        runtime=grow_minutes(240, gpus=1),
         gpu=1,
     params:
         command=CORE,
@@ -66,8 +66,8 @@ rule synthesize_summary:
     log:
         "logs/synthesize/{name}-summary.log",
     resources:
-        mem_mb=grow(2000),
-        runtime=grow(30),
+        mem_mb=grow_memory(2000),
+        runtime=grow_minutes(30),
     params:
         command=CORE,
         code=code_hash("synthesize.summary"),

@@ -24,9 +24,9 @@ rule train:
     priority: 1
     threads: lambda wildcards: THREADS * count_processes(wildcards) // count_nodes(wildcards)
     resources:
-        mem_mb=grow(32000),
+        mem_mb=grow_memory(32000, gpus=count_processes),
         # no growth: a training that reaches its time limit goes on in the next job
-        runtime=1440,
+        runtime=lambda wildcards: SITE.cap_minutes(1440, count_processes(wildcards)),
         gpu=count_processes,
         cpus_per_task=THREADS,
         nodes=count_nodes,
@@ -35,11 +35,7 @@ rule train:
         tasks_per_gpu=0,
         # the executor leaves the job step to the shell line below, with one process (0) or several (1)
         mpi=lambda wildcards: int(count_processes(wildcards) > 1),
-        # two minutes before the time limit: write a checkpoint
-        slurm_extra=lambda wildcards: (
-            "--signal=USR1@120 "
-            f"--ntasks-per-node={count_processes(wildcards) // count_nodes(wildcards)}"
-        ),
+        slurm_extra=ask_for_training,
     params:
         command=CORE,
         code=code_hash("train", "models"),
@@ -50,8 +46,10 @@ rule train:
         launch=launch_training,
         requeue=REQUEUE_CODE,
     shell:
+        # The log of a training that goes on where it was stopped goes on, too.
+        "if [ -e {log}.goes_on ]; then rm {log}.goes_on; else : > {log}; fi; "
         # A job that wrote a checkpoint is put back into the queue by itself: that costs no retry.
         'launch=; if [ -n "${{SLURM_JOB_ID:-}}" ]; then launch="{params.launch}"; fi; '
-        "$launch {params.command} train {wildcards.stage} > {log} 2>&1 || {{ code=$?; "
-        'if [ $code = {params.requeue} ] && [ -n "${{SLURM_JOB_ID:-}}" ]; then '
-        "scontrol requeue $SLURM_JOB_ID && sleep 300; fi; exit $code; }}"
+        "$launch {params.command} train {wildcards.stage} >> {log} 2>&1 || {{ code=$?; "
+        "if [ $code = {params.requeue} ]; then touch {log}.goes_on; "
+        'if [ -n "${{SLURM_JOB_ID:-}}" ]; then scontrol requeue $SLURM_JOB_ID && sleep 300; fi; fi; exit $code; }}'

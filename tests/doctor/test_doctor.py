@@ -172,7 +172,7 @@ def test_option_that_leads_into_a_trap_is_a_problem(option: str, value: object, 
 def test_site_file_is_compared_with_the_cluster(tmp_path: Path) -> None:
     partitions = {
         "cpu": PartitionFacts(True, 2880, 64000, 8, 2),
-        "gpu": PartitionFacts(True, 1440, 128000, 16, 1, {"h200": 4}),
+        "gpu": PartitionFacts(True, 1440, 128000, 16, 1, {"h200": 4}, {"h200": 4}),
     }
     path = tmp_path / "slurm.yaml"
 
@@ -198,9 +198,50 @@ def test_needs_that_fit_no_partition_are_a_problem() -> None:
     site = {"partitions": {"cpu": {"max_runtime": "2d"}}}
     assert check_needs({"convert": Needs(4000, 60)}, site, partitions)[0].level == "ok"
     assert_problem(check_needs({"train": Needs(4000, 60, 1)}, site, partitions)[0], "GPU")
-    assert_problem(check_needs({"train": Needs(4000, 3000)}, site, partitions)[0], "3000 min")
+    assert_problem(check_needs({"train": Needs(4000, 60, 0, nodes=3)}, site, partitions)[0], "3 nodes")
     assert_problem(check_needs({"train": Needs(65000, 60)}, site, partitions)[0], "65000 MB")
     assert check_needs({}, site, partitions)[0].level == "warning"
+
+
+def test_gpus_of_one_node_and_of_all_its_nodes() -> None:
+    partitions = {"gpu": PartitionFacts(True, 2880, 64000, 8, 2, {"h200": 4}, {"h200": 8})}
+    site = {"partitions": {"gpu": {"max_gpu": 8}}}
+    assert check_needs({"train": Needs(4000, 60, 8, nodes=2)}, site, partitions)[0].level == "ok"
+    assert_problem(check_needs({"train": Needs(4000, 60, 8)}, site, partitions)[0], "8 GPU(s) on one node")
+
+
+def test_partition_that_the_site_file_allows_and_cannot_run_a_rule_is_named() -> None:
+    partitions = {
+        name: PartitionFacts(True, 2880, 64000, 8, nodes, {"": 4}) for name, nodes in (("one", 1), ("two", 2))
+    }
+    site = {"partitions": {"one": {"max_gpu": 4}, "two": {"max_gpu": 8}}}
+    needs = {"train": Needs(4000, 60, 4, nodes=2)}
+    check = check_needs(needs, site, partitions)[0]
+    assert check.level == "warning"
+    assert "one: needs 2 nodes, there are 1" in check.found
+    site["partitions"]["one"]["max_nodes"] = 1
+    assert check_needs(needs, site, partitions)[0].level == "ok"
+
+
+def test_rule_that_gets_fewer_minutes_than_it_asks_for_is_named() -> None:
+    partitions = {"cpu": PartitionFacts(True, 2880, 64000, 8, 2)}
+    site = {"partitions": {"cpu": {"max_runtime": "4h"}}}
+    check = check_needs({"segment": Needs(4000, 720)}, site, partitions)[0]
+    assert (check.level, check.name) == ("warning", "rule segment")
+    assert "720 min" in check.found
+    assert "240" in check.found
+    # a training goes on after its time limit
+    assert check_needs({"train": Needs(4000, 1440)}, site, partitions)[0].level == "ok"
+
+
+def test_attempt_whose_needs_no_partition_allows_together_is_named() -> None:
+    partitions = {name: PartitionFacts(True, 10_000, 640_000, 8, 2) for name in ("long", "large")}
+    site = {"partitions": {"long": {"max_mem_mb": 40_000}, "large": {"max_runtime": 600}}}
+    needs = {"prepare": Needs(16_000, 480)}
+    assert check_needs(needs, site, partitions, 2)[0].level == "ok"
+    check = check_needs(needs, site, partitions, 3)[0]
+    assert (check.level, check.name) == ("warning", "rule prepare")
+    assert "attempt 3 asks for 48000 MB and 1440 min" in check.found
 
 
 def test_rules_of_the_login_node_are_known() -> None:

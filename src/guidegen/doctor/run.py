@@ -1,9 +1,9 @@
 """All checks in their order."""
 
-import os
 from pathlib import Path
 
 from guidegen.assets import ASSETS
+from guidegen.cluster.site import find_site_file
 from guidegen.doctor.check import Check, fail, warn
 from guidegen.doctor.environment import check_environment
 from guidegen.doctor.machine import check_disk, check_gpus
@@ -38,7 +38,7 @@ def check_slurm(root: Path, profile: Path) -> list[Check]:
     """
     ours = ASSETS / profile
     profile = (ours if not profile.is_absolute() and ours.is_dir() else profile).resolve()
-    site_file = Path(os.environ.get("GUIDEGEN_SLURM") or root / "config" / "slurm.yaml").resolve()
+    site_file = find_site_file(root)
     checks = [check_scheduler()]
     if checks[0].level == "problem":
         return checks
@@ -50,7 +50,7 @@ def check_slurm(root: Path, profile: Path) -> list[Check]:
         return [*checks, unusable]
     partitions = read_partitions()
     checks += [check_account(site, read_accounts()), *check_partitions(site, partitions)]
-    checks += check_needs(read_needs(root), site, partitions)
+    checks += check_needs(read_needs(root), site, partitions, 1 + int(options.get("retries") or 0))
     checks += check_profile(options)
     checks += check_settings(read_settings(), int(options.get("slurm-init-seconds-before-status-checks", 40)))
     checks.append(check_configuration_path())

@@ -29,6 +29,8 @@ class PartitionFacts:
     nodes: int = 0
     gpus: dict[str, int] = field(default_factory=dict)
     """Most GPUs of one node, by model; the model is "" where the site names none."""
+    all_gpus: dict[str, int] = field(default_factory=dict)
+    """GPUs of all nodes, by model."""
 
 
 def call_slurm(*command: str) -> tuple[str, str]:
@@ -54,6 +56,7 @@ def read_partitions() -> dict[str, PartitionFacts]:
         facts.nodes += int(nodes)
         for model, count in re.findall(r"gpu(?::([^:,(]+))?:(\d+)", gres):
             facts.gpus[model] = max(facts.gpus.get(model, 0), int(count))
+            facts.all_gpus[model] = facts.all_gpus.get(model, 0) + int(nodes) * int(count)
     return found
 
 
