@@ -1,7 +1,8 @@
 """A SLURM cluster of real daemons on one machine, in a folder of its own.
 
-munged, MariaDB, slurmdbd, slurmctld and three slurmd: the CPU nodes c1 and c2, and g1 with four GPUs that are device
-nodes of its own. It listens on free ports of 127.0.0.1, touches nothing outside its folder, and is stopped by the
+munged, MariaDB, slurmdbd, slurmctld and four slurmd: the CPU nodes c1 and c2, and g1 with four GPUs that are device
+nodes of its own, alone in partition gpu. g2 is such a node, too, and together with g1 in partition gpus. The
+cluster listens on free ports of 127.0.0.1, touches nothing outside its folder, and is stopped by the
 process ids it noted.
 
     python tests/slurm/slurm_cluster.py up --root build/slurm
@@ -37,7 +38,7 @@ PROGRAMS = {
     "slurmd": "slurmd",
     "sbatch": "slurm-client",
 }
-NODES = ("c1", "c2", "g1")
+NODES = ("c1", "c2", "g1", "g2")
 DAEMONS = ("munged", "mariadbd", "slurmdbd", "slurmctld", *NODES)
 ACCOUNT = "study"
 
@@ -88,8 +89,10 @@ AccountingStorageTRES=gres/gpu
 NodeName=c1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[c1]} CPUs=8 RealMemory=64000
 NodeName=c2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[c2]} CPUs=8 RealMemory=64000
 NodeName=g1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[g1]} CPUs=16 RealMemory=128000 Gres=gpu:h200:4
+NodeName=g2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[g2]} CPUs=16 RealMemory=128000 Gres=gpu:h200:4
 PartitionName=cpu Nodes=c1,c2 Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes=g1 MaxTime=INFINITE State=UP
+PartitionName=gpus Nodes=g1,g2 MaxTime=INFINITE State=UP
 """
 SLURMDBD_CONF = """\
 AuthType=auth/munge
@@ -105,7 +108,7 @@ StorageHost=localhost
 StorageUser=root
 StorageLoc=slurm_acct_db
 """
-GRES_CONF = "AutoDetect=off\nNodeName=g1 Name=gpu Type=h200 File={root}/dev/nvidia[0-3] Flags=nvidia_gpu_env\n"
+GRES_CONF = "AutoDetect=off\nNodeName=g[1-2] Name=gpu Type=h200 File={root}/dev/nvidia[0-3] Flags=nvidia_gpu_env\n"
 
 
 def find_missing() -> str:
@@ -211,7 +214,7 @@ class Cluster:
 
     def stop_daemon(self, name: str, how: signal.Signals = signal.SIGTERM) -> None:
         """Stop one daemon by its process id; SIGKILL is what a dying node looks like."""
-        pid = self._read_pids().get(name, 0)
+        pid = self.get_pid(name)
         _signal(pid, how)
         if not _wait_until(lambda: not _is_alive(pid), 15):
             _signal(pid, signal.SIGKILL)
@@ -228,10 +231,15 @@ class Cluster:
         """Wait until slurmctld answers and all nodes are up."""
         self._wait(
             lambda: (
-                (self.call("sinfo", "-h", "-N", "-o", "%T", check=False) or "down").split() == ["idle"] * len(NODES)
+                set((self.call("sinfo", "-h", "-N", "-o", "%N %T", check=False) or "").splitlines())
+                == {f"{node} idle" for node in NODES}
             ),
             "idle nodes",
         )
+
+    def get_pid(self, name: str) -> int:
+        """Return the process id of a daemon, 0 where it was never started."""
+        return self._read_pids().get(name, 0)
 
     def call(self, *command: str, check: bool = True) -> str | None:
         """Run one of SLURM's commands; return its output, or None where it failed and `check` is false."""

@@ -1,4 +1,4 @@
-"""Trainings on real daemons: two nodes train one model, and a training outlives its time limit."""
+"""Trainings on real daemons: several GPUs and nodes train one model, and a training outlives its time limit."""
 
 import json
 import shutil
@@ -19,16 +19,20 @@ OPTIONS = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "
 SITE = """
 account: study
 qos: ""
-gpu_model: ""
+gpu_model: h200
 partitions:
   cpu: {max_runtime: 2880}
-  gpu: {max_runtime: 2880, max_gpu: 4}
+  gpu: {max_runtime: 2880, max_gpu: 4, max_nodes: 1}
+  gpus: {max_runtime: 2880, max_gpu: 8, max_nodes: 2}
 """
+ON_CPU = ("gpu=0",)
+ON_GPUS = ("gpu_model=h200",)
+"""What the profile says, too; `--set-resources` of the command line comes in its place."""
 
 
 @pytest.fixture
 def login(site: dict[str, str], cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Be a user on the login node of a site without GPUs.
+    """Be a user on the login node of a site whose GPUs are bare device nodes: the trainings use gloo on CPUs.
 
     The nodes of the test cluster have names that no name server knows; elsewhere MASTER_ADDR is left to the library.
     """
@@ -70,7 +74,7 @@ def train(root: Path, *options: str) -> subprocess.Popen[str]:
 
 
 def train_on_cluster(root: Path, *resources: str) -> subprocess.Popen[str]:
-    needs = [f"train:{resource}" for resource in ("gpu=0", "mem_mb=4000", *resources)]
+    needs = [f"train:{resource}" for resource in ("mem_mb=4000", "runtime=30", *resources)]
     return train(root, "--workflow-profile", "workflow/profiles/slurm", *OPTIONS, "--set-resources", *needs)
 
 
@@ -108,22 +112,24 @@ def list_checkpoints(root: Path) -> list[Path]:
     return sorted((root / ".guidegen" / "state" / "results" / "models" / STAGE).glob("*/step-*"))
 
 
-def test_two_nodes_train_what_one_process_trains(cluster, login, copy_untrained) -> None:
-    alone = copy_untrained("alone", {}, {"accumulate": 2})
-    together = copy_untrained("together", {"nodes": 2}, {"accumulate": 2})
-    process = train_on_cluster(together, "runtime=30")
-    assert process.wait() == 0, read_log(together)
+def test_gpus_of_one_node_and_of_two_train_what_one_process_trains(cluster, login, copy_untrained) -> None:
+    settings = {"steps": 10, "accumulate": 4}
+    alone = copy_untrained("alone", {}, settings)
+    shapes = {"four": {"devices": 4}, "twice_two": {"devices": 2, "nodes": 2}}
+    together = {name: copy_untrained(name, hardware, settings) for name, hardware in shapes.items()}
+    started = {name: train_on_cluster(root, *ON_GPUS) for name, root in together.items()}
     assert train(alone, "--cores", "1").wait() == 0, read_log(alone)
-    assert read_losses(together) == pytest.approx(read_losses(alone), rel=2e-3)
-    (row,) = [json.loads(path.read_text()) for path in together.glob(f"results/provenance/*/train-{STAGE}.json")]
-    nodes = cluster.call("sacct", "-X", "-n", "-P", "-o", "NNodes,NodeList", "-j", row["scheduler_job"])
-    assert nodes == "2|c[1-2]"
+    for name, process in started.items():
+        assert process.wait() == 0, read_log(together[name])
+        assert read_losses(together[name]) == pytest.approx(read_losses(alone), rel=2e-3), name
+    assert get_allocation(cluster, together["four"]) == "gpu|1|g1|gres/gpu=4"
+    assert get_allocation(cluster, together["twice_two"]) == "gpus|2|g[1-2]|gres/gpu=4"
 
 
 def test_training_goes_on_after_its_time_limit(cluster, login, copy_untrained) -> None:
     settings = {"steps": 60, "validate_every": 30, "checkpoint_every": 5}
     whole, limited = copy_untrained("whole", {}, settings), copy_untrained("limited", {}, settings)
-    process = train_on_cluster(limited, "runtime=30")
+    process = train_on_cluster(limited, *ON_CPU)
     job = wait_for("job", lambda: find_job(cluster, limited))
     wait_for("checkpoint", lambda: list_checkpoints(limited))
     # The training stands still until SLURM has something to say, so that it is not done before on a fast machine.
@@ -131,13 +137,23 @@ def test_training_goes_on_after_its_time_limit(cluster, login, copy_untrained) -
     run_out_of_time(cluster, job)
     wait_for("requeued job", lambda: get_state(cluster, job) == "PENDING")
     assert "stopped by SIGUSR1 after step" in read_log(limited)
+    said = (limited / "logs" / "train" / f"{STAGE}.log").read_text()
     assert not (limited / "results" / "models" / f"{STAGE}.tsv").exists()
     # A job that is put back waits until its old credential is void (two minutes).
     cluster.call("scontrol", "update", f"JobId={job}", "TimeLimit=30", "StartTime=now")
     assert process.wait() == 0, read_log(limited)
     assert "Restarts=1 " in (cluster.call("scontrol", "show", "job", job) or "")
+    assert read_log(limited).count(said) == 1, "the log of the first part is gone"
     assert train(whole, "--cores", "1").wait() == 0, read_log(whole)
     assert read_weights(limited) == read_weights(whole)
+
+
+def get_allocation(cluster: Cluster, root: Path) -> str | None:
+    """Return partition, nodes and GPUs of the job that trained a study's model."""
+    (row,) = [json.loads(path.read_text()) for path in root.glob(f"results/provenance/*/train-{STAGE}.json")]
+    columns = ("sacct", "-X", "-n", "-P", "-o", "Partition,NNodes,NodeList,AllocTRES%200", "-j")
+    *job, resources = (cluster.call(*columns, row["scheduler_job"]) or "|").split("|")
+    return "|".join([*job, *(part for part in resources.split(",") if part.startswith("gres/gpu="))])
 
 
 def get_state(cluster: Cluster, job: str) -> str | None:
