@@ -7,6 +7,8 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 DEMO := studies/demo
 TEST_WORKERS ?= 3
+# Test clusters at a time, each with its own share of tests/slurm; most of their time is waiting.
+SLURM_CLUSTERS ?= 3
 # Several tests at a time, one thread each; jobs of studies set their own. Many wait, so that three keep two cores busy.
 TEST_ENVIRONMENT := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
@@ -47,7 +49,7 @@ test-segmentation: .venv/ready .venv-seg/ready ## The real code of TotalSegmenta
 	.venv-seg/bin/python -m pytest tests/segmentation tests/segment/test_nnunet.py
 
 test-slurm: .venv/ready ## The workflow on a real SLURM cluster of this machine (needs root and the packages)
-	$(BIN)/python -m pytest tests/slurm
+	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n $(SLURM_CLUSTERS) --dist loadfile --no-loadscope-reorder tests/slurm
 
 slurm-up: .venv/ready ## Start a SLURM cluster of real daemons on this machine: two CPU nodes, one node with four GPUs
 	$(BIN)/python tests/slurm/slurm_cluster.py up --root build/slurm

@@ -150,7 +150,8 @@ def launch_training(wildcards):
 
 
 # The environment that runs Snakemake comes first, so that `guidegen` is this one even where it was not activated.
+# Threads that wait for each other sleep soon: on a machine that has other work two of them took ten times as long.
 shell.prefix(
     f"export PATH='{Path(sys.executable).parent}':\"$PATH\" "
-    f"OMP_NUM_THREADS={THREADS} MKL_NUM_THREADS={THREADS} OPENBLAS_NUM_THREADS={THREADS}; "
+    f"OMP_NUM_THREADS={THREADS} MKL_NUM_THREADS={THREADS} OPENBLAS_NUM_THREADS={THREADS} GOMP_SPINCOUNT=3000; "
 )

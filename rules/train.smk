@@ -46,10 +46,10 @@ rule train:
         launch=launch_training,
         requeue=REQUEUE_CODE,
     shell:
-        # The log of a training that goes on where it was stopped goes on, too.
-        "if [ -e {log}.goes_on ]; then rm {log}.goes_on; else : > {log}; fi; "
+        # Snakemake removes the log before every attempt; that of a training that goes on goes on, too.
+        "if [ -e {log}.before ]; then mv {log}.before {log}; fi; "
         # A job that wrote a checkpoint is put back into the queue by itself: that costs no retry.
         'launch=; if [ -n "${{SLURM_JOB_ID:-}}" ]; then launch="{params.launch}"; fi; '
         "$launch {params.command} train {wildcards.stage} >> {log} 2>&1 || {{ code=$?; "
-        "if [ $code = {params.requeue} ]; then touch {log}.goes_on; "
+        "if [ $code = {params.requeue} ]; then cp {log} {log}.before; "
         'if [ -n "${{SLURM_JOB_ID:-}}" ]; then scontrol requeue $SLURM_JOB_ID && sleep 300; fi; fi; exit $code; }}'

@@ -12,6 +12,7 @@ from filelock import FileLock
 
 GUIDEGEN = [sys.executable, "-m", "guidegen"]
 LONGEST_FIRST = ("workflow/test_killed_run", "tests/train/", "tests/workflow/", "tests/version/", "tests/export/")
+LONGEST_FIRST += ("slurm_smoke", "slurm_failures", "slurm_plugin_reports", "slurm_outage", "slurm_full")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

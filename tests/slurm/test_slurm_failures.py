@@ -2,12 +2,12 @@
 
 import os
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sleepers import SLEEP, SLEEPERS, Run, read_attempts, wait_for, wait_for_attempts
 
 from guidegen.cluster.orphans import cancel_orphans
 from guidegen.cluster.queue import list_queued
@@ -38,64 +38,15 @@ rule work:
         "if [ $(wc -l < {wildcards.name}.attempts) = 1 ]; then {params.fault}; fi; "
         "echo done by $SLURM_JOB_ID > {output}"
 """
-SLEEPERS = ("one", "two", "three")
-SLEEP = """
-rule all:
-    input: expand("{{name}}.txt", name=["one", "two", "three"])
-rule work:
-    output: "{{name}}.txt"
-    resources: mem_mb=1500, runtime=20
-    shell:
-        "echo $SLURM_JOB_ID >> {{wildcards.name}}.attempts; "
-        "if [ $(wc -l < {{wildcards.name}}.attempts) = 1 ]; then sleep {seconds}; fi; "
-        "echo $SLURMD_NODENAME > {{output}}"
-"""
-
-
-def wait_for(what: str, ready: Callable[[], object], seconds: float = 180) -> None:
-    end = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < end, f"no {what} after {seconds:.0f} s"
-        time.sleep(0.5)
-
-
-def read_attempts(folder: Path, names: tuple[str, ...]) -> dict[str, list[str]]:
-    paths = {name: folder / f"{name}.attempts" for name in names}
-    return {name: path.read_text().split() if path.is_file() else [] for name, path in paths.items()}
-
-
-def wait_for_attempts(folder: Path, names: tuple[str, ...]) -> dict[str, str]:
-    """Wait until every job runs; return their SLURM ids."""
-    wait_for("first attempts", lambda: all(read_attempts(folder, names).values()))
-    return {name: ids[0] for name, ids in read_attempts(folder, names).items()}
 
 
 def count_queries(folder: Path) -> int:
     return (folder / "snakemake.log").read_text(encoding="utf-8").count("Status query timing (cycle)")
 
 
-class Run:
-    """A workflow that was started in a folder of its own."""
-
-    def __init__(
-        self, folder: Path, start: Callable[..., "subprocess.Popen[str]"], snakefile: str, *options: str
-    ) -> None:
-        self.folder = folder
-        self.snakefile = snakefile
-        self._start = start
-        self.process = start(folder, snakefile, *options)
-
-    def again(self, *options: str) -> None:
-        self.process = self._start(self.folder, self.snakefile, *options)
-        self.wait()
-
-    def wait(self) -> None:
-        assert self.process.wait() == 0, (self.folder / "snakemake.log").read_text()
-
-
 @pytest.fixture(scope="module")
 def runs(cluster, start_workflow, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
-    """All runs of this file but the last, started together: most of their time is waiting."""
+    """All runs of this file, started together: most of their time is waiting."""
     cluster.call("scontrol", "update", "NodeName=c1", "State=DRAIN", "Reason=test")
     snakefiles = {
         "storm": STORM,
@@ -132,16 +83,6 @@ def test_interrupted_snakemake_cancels_its_jobs(runs: dict[str, Run]) -> None:
     run.process.send_signal(signal.SIGINT)
     assert run.process.wait() != 0
     wait_for("end of its jobs", lambda: not list_queued(run.folder), 60)
-
-
-def test_terminated_snakemake_lets_its_job_finish_and_starts_no_other(start_workflow, tmp_path: Path) -> None:
-    run = Run(tmp_path, start_workflow, SLEEP.format(seconds=20), "--jobs", "1")
-    wait_for("first attempt", lambda: any(read_attempts(run.folder, SLEEPERS).values()))
-    run.process.send_signal(signal.SIGTERM)
-    assert run.process.wait() != 0
-    assert list_queued(run.folder) == []
-    (started,) = [name for name, ids in read_attempts(run.folder, SLEEPERS).items() if ids]
-    assert [path.stem for path in run.folder.glob("*.txt")] == [started]
 
 
 def test_killed_snakemake_leaves_no_second_writer(runs: dict[str, Run], tmp_path: Path) -> None:
@@ -186,15 +127,3 @@ def test_cancelled_overtime_hung_and_overweight_jobs_run_again(cluster, runs, fi
     assert states["cancelled"].startswith("CANCELLED")
     assert states["overtime"] == states["hung"] == "TIMEOUT"
     assert states["overweight"] in ("OUT_OF_MEMORY", "FAILED", "CANCELLED by 0")
-
-
-def test_controller_and_accounting_away_for_80_seconds(cluster, start_workflow, tmp_path: Path) -> None:
-    run = Run(tmp_path, start_workflow, SLEEP.format(seconds=20))
-    wait_for_attempts(tmp_path, SLEEPERS)
-    cluster.stop_daemon("slurmctld")
-    cluster.stop_daemon("slurmdbd")
-    time.sleep(80)
-    cluster.start_daemon("slurmdbd")
-    cluster.start_daemon("slurmctld")
-    run.wait()
-    assert {len(ids) for ids in read_attempts(tmp_path, SLEEPERS).values()} == {1}
