@@ -19,7 +19,7 @@ rule work:
 """
 
 
-def wait_for(what: str, ready: Callable[[], object], seconds: float = 180) -> None:
+def wait_for(what: str, ready: Callable[[], object], seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not ready():
         assert time.monotonic() < end, f"no {what} after {seconds:.0f} s"

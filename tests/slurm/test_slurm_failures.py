@@ -82,7 +82,7 @@ def test_interrupted_snakemake_cancels_its_jobs(runs: dict[str, Run]) -> None:
     time.sleep(1)
     run.process.send_signal(signal.SIGINT)
     assert run.process.wait() != 0
-    wait_for("end of its jobs", lambda: not list_queued(run.folder), 60)
+    wait_for("end of its jobs", lambda: not list_queued(run.folder))
 
 
 def test_killed_snakemake_leaves_no_second_writer(runs: dict[str, Run], tmp_path: Path) -> None:

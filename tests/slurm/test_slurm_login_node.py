@@ -83,7 +83,7 @@ def test_status_shows_queue_node_and_age(study: Path, cluster, call) -> None:
         text += f"{time.strftime('[%a %b %d %H:%M:%S %Y]')}\nrule convert:\n    log: logs/convert/{shard}-s000.log\n"
         text += f"    jobid: {jobid}\nJob {jobid} has been submitted with SLURM jobid {job} (log: x).\n"
     log.write_text(text)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while not any(job.node for job in list_queued(study)) and time.monotonic() < end:
         time.sleep(0.5)
     told = {job["name"]: job for job in json.loads(call("status", "--study", study, "--json").stdout)["jobs"]}

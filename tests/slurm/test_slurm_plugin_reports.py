@@ -37,6 +37,6 @@ def runs(cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[str, "subpro
 
 @pytest.mark.parametrize("title", read_scripts())
 def test_the_report_still_holds(title: str, runs: dict[str, "subprocess.Popen[str]"]) -> None:
-    told, _ = runs[title].communicate(timeout=300)
+    told, _ = runs[title].communicate(timeout=900)
     print(told)
     assert "REPRODUCED: " in told, f"mended in the plugin? Then take it out of {REPORTS.name}.\n{told}"
