@@ -35,15 +35,22 @@ def submit(root: Path, seconds: int, *options: str) -> str:
     return subprocess.run([*command, *options], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_doctor_checks_the_cluster_and_both_jobs_run(study: Path, call) -> None:
+def test_doctor_checks_the_cluster_and_both_jobs_run(
+    study: Path, site: dict[str, str], call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = study / "config" / "slurm.yaml"
+    path.write_text(Path(site["GUIDEGEN_SLURM"]).read_text().replace('scratch: ""', f"scratch: {study}/scratch-$USER"))
+    monkeypatch.setenv("GUIDEGEN_SLURM", str(path))
+    monkeypatch.setenv("USER", "root")
     done = call("doctor", "--study", study, "--slurm", "--json", check=False)
     checks = {check["name"]: check for check in json.loads(done.stdout)}
     assert done.returncode == 0, done.stdout
     assert "ran on c" in checks["CPU job"]["found"]
+    assert f"temporary files in {study}/scratch-root (" in checks["CPU job"]["found"]
     assert "ran on g1 in partition gpu" in checks["GPU job"]["found"]
     # The test cluster's GPUs are bare device nodes.
     assert checks["GPU job"]["level"] == "warning"
-    assert checks["rules"]["found"].startswith("7 rules fit")
+    assert checks["rules"]["found"] == "7 rules fit a partition at each of 3 attempts"
     assert not list((study / ".guidegen").glob("doctor-*"))
 
 

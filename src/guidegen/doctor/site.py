@@ -17,7 +17,7 @@ from guidegen.config import suggest
 from guidegen.doctor.check import Check, fail, ok, warn
 from guidegen.doctor.scheduler import PartitionFacts
 
-KEYS = ("account", "qos", "gpu_model", "partitions")
+KEYS = ("account", "qos", "gpu_model", "scratch", "partitions")
 RULE = re.compile(r"^rule (\w+):$")
 LOCAL_RULES = re.compile(r"^localrules:\n((?:    \w+,\n)+)", re.MULTILINE)
 NEED = re.compile(r"\b(mem_mb|runtime|gpu|nodes)=(\d+)")

@@ -29,11 +29,13 @@ rule train:
     shell: "'{python}' report.py {{output}}"
 """
 REPORT = """
-import json, os, socket, sys
+import json, os, shutil, socket, sys, tempfile
 import guidegen, torch
 facts = {"host": os.environ.get("SLURMD_NODENAME") or socket.gethostname(), "guidegen": guidegen.__version__}
 facts |= {"partition": os.environ.get("SLURM_JOB_PARTITION", ""), "devices": os.environ.get("CUDA_VISIBLE_DEVICES", "")}
+scratch = tempfile.gettempdir()
 facts |= {"seen": torch.cuda.device_count()}
+facts |= {"scratch": f"{scratch} ({shutil.disk_usage(scratch).free / 1e9:.0f} GB free)"}
 json.dump(facts, open(sys.argv[1], "w"))
 """
 
@@ -90,7 +92,7 @@ def _judge(root: Path, output: str, waiting: list[str], seconds: float) -> Check
     facts = json.loads(path.read_text(encoding="utf-8"))
     found = f"ran on {facts['host']} in partition {facts['partition']} with guidegen {facts['guidegen']}"
     if kind == "CPU":
-        return ok(name, f"{found}, {seconds:.0f} s with the queue")
+        return ok(name, f"{found}, {seconds:.0f} s with the queue; temporary files in {facts['scratch']}")
     if not facts["devices"]:
         return fail(name, f"{found}, without CUDA_VISIBLE_DEVICES", "the site must set Gres=gpu for its GPU nodes")
     if not facts["seen"]:
