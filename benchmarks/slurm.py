@@ -4,7 +4,7 @@
    processes that the plugin starts in it) and of the login node, messages to the controller, status queries.
 2. 100, 300 and 1,000 jobs on simulated nodes: a script in the place of `sbatch` sends a job that only makes the output,
    so that Snakemake, plugin and controller work as ever while the nodes cost nothing.
-3. 100 such jobs that sleep for half a minute on the 16 cores of the CPU nodes: wall time against the sum of their work.
+3. 100 such jobs that sleep for half a minute on the 32 cores of the CPU nodes: wall time against the sum of their work.
 
 Costs are CPU seconds, because on a machine that is both login node and all nodes wall time says little. The overhead of
 a job of ten minutes is its CPU seconds beyond its work, plus half a polling interval, over 600 s.
@@ -35,7 +35,7 @@ JOBS = 20
 SIMULATED = (100, 300, 1000)
 ASLEEP = 100
 SLEEP_S = 30
-CORES = 16
+CORES = 32
 """Of the partition that the jobs go to."""
 WORK_S = 600
 JOB_QUERY = "REQUEST_JOB_INFO"

@@ -86,8 +86,8 @@ AccountingStoragePort={ports[slurmdbd]}
 AccountingStoragePass={root}/run/munge.socket
 AccountingStoreFlags=job_comment
 AccountingStorageTRES=gres/gpu
-NodeName=c1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[c1]} CPUs=8 RealMemory=64000
-NodeName=c2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[c2]} CPUs=8 RealMemory=64000
+NodeName=c1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[c1]} CPUs=16 RealMemory=64000
+NodeName=c2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[c2]} CPUs=16 RealMemory=64000
 NodeName=g1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[g1]} CPUs=16 RealMemory=128000 Gres=gpu:h200:4
 NodeName=g2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[g2]} CPUs=16 RealMemory=128000 Gres=gpu:h200:4
 PartitionName=cpu Nodes=c1,c2 Default=YES MaxTime=INFINITE State=UP
