@@ -37,7 +37,7 @@ help: ## Show this list
 
 demo: .venv/ready ## Run the whole study on the embedded archive (about 20 minutes on two cores) and say where the report is
 	@test -f $(DEMO)/config/config.yaml || $(BIN)/guidegen init $(DEMO) --preset demo >/dev/null
-	$(BIN)/guidegen run --study $(DEMO)
+	$(BIN)/guidegen run --study $(DEMO) $(if $(OPTIONS),-- $(OPTIONS))
 
 test: .venv/ready .venv-crate/ready ## Unit tests and a whole smoke study
 	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not real and not slurm and not segmentation"

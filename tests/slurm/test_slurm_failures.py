@@ -31,7 +31,7 @@ rule work:
     params: fault=lambda wildcards: FAULTS[wildcards.name]
     resources:
         mem_mb=1500,
-        runtime=lambda wildcards: 1 if wildcards.name in ("overtime", "hung") else 20,
+        runtime=lambda wildcards, attempt: 1 if wildcards.name in ("overtime", "hung") and attempt == 1 else 20,
         gpu=lambda wildcards: 1 if wildcards.name == "bereft" else 0,
     shell:
         "echo $SLURM_JOB_ID >> {wildcards.name}.attempts; "
