@@ -159,7 +159,7 @@ def rows() -> list[dict[str, Any]]:
         raise RuntimeError(reason)
     with tempfile.TemporaryDirectory(prefix="gg-slurm-") as place:
         root = Path(place)
-        cluster = Cluster(root / "c")
+        cluster = Cluster(root / "c", tied=True)
         try:
             cluster.start()
             real = run_jobs(cluster, root / "real", JOBS, simulate=False)

@@ -27,7 +27,7 @@ def cluster() -> Iterator[Cluster]:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Unix sockets allow about 100 characters, so not below pytest's own folder.
     folder = Path(tempfile.mkdtemp(prefix="gg-slurm-"))
-    cluster = Cluster(folder / "c")
+    cluster = Cluster(folder / "c", tied=True)
     try:
         cluster.start()
         yield cluster

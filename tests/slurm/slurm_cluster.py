@@ -16,6 +16,7 @@ It needs root (for device nodes and job credentials) and Debian's packages
 
 import argparse
 import contextlib
+import ctypes
 import json
 import os
 import secrets
@@ -41,6 +42,8 @@ PROGRAMS = {
 NODES = ("c1", "c2", "g1", "g2")
 DAEMONS = ("munged", "mariadbd", "slurmdbd", "slurmctld", *NODES)
 ACCOUNT = "study"
+PR_SET_PDEATHSIG = 1
+"""From Linux's sys/prctl.h: the signal that a process gets when its parent ends."""
 
 SLURM_CONF = """\
 ClusterName=guidegen
@@ -131,10 +134,14 @@ def _find_program(name: str) -> str | None:
 
 
 class Cluster:
-    """One test cluster in the folder `root`."""
+    """One test cluster in the folder `root`.
 
-    def __init__(self, root: Path) -> None:
+    With `tied` its daemons end with the process that started them, however that ends.
+    """
+
+    def __init__(self, root: Path, *, tied: bool = False) -> None:
         self.root = root.resolve()
+        self._tied = tied
         self._pids = self.root / "run" / "pids.json"
 
     @property
@@ -208,6 +215,7 @@ class Cluster:
                 stderr=out,
                 cwd=self.root,
                 start_new_session=True,
+                preexec_fn=_die_with_parent if self._tied else None,
                 env={**self.environment, "MYSQL_UNIX_PORT": f"{run}/mysql.socket"},
             )
         self._pids.write_text(json.dumps({**self._read_pids(), name: process.pid}))
@@ -314,6 +322,10 @@ class Cluster:
     def _wait(self, ready: Callable[[], bool], what: str, seconds: float = 60, fatal: bool = True) -> None:
         if not _wait_until(ready, seconds) and fatal:
             raise SystemExit(f"no {what} after {seconds:.0f} s; the daemons' words are in {self.root / 'log'}")
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _wait_until(ready: Callable[[], bool], seconds: float) -> bool:
