@@ -169,6 +169,14 @@ def test_option_that_leads_into_a_trap_is_a_problem(option: str, value: object, 
     assert_problem(check, word)
 
 
+@pytest.mark.parametrize(("option", "value", "word"), [("scheduler", "ilp", "SIGTERM"), ("retries", 0, "not tried")])
+def test_option_that_matters_to_some_runs_is_a_warning(option: str, value: object, word: str) -> None:
+    options, _ = read_profile(REPOSITORY / "workflow" / "profiles" / "slurm", SITE)
+    (check,) = check_profile(options | {option: value})
+    assert check.level == "warning"
+    assert word in check.found
+
+
 def test_site_file_is_compared_with_the_cluster(tmp_path: Path) -> None:
     partitions = {
         "cpu": PartitionFacts(True, 2880, 64000, 8, 2),

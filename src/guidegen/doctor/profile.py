@@ -58,6 +58,9 @@ def check_profile(options: Mapping[str, Any]) -> list[Check]:
     if f"{options.get('slurm-jobname-prefix')}_" != JOB_NAME_PREFIX:
         found = "jobs that a killed run leaves behind cannot be told from others, and would write beside the next run's"
         checks.append(fail("profile", found, f"slurm-jobname-prefix: {JOB_NAME_PREFIX.rstrip('_')}"))
+    if options.get("scheduler") != "greedy":
+        found = "Snakemake waits without end for a SIGTERM that comes while its solver chooses jobs"
+        checks.append(warn("profile", found, "scheduler: greedy"))
     if not options.get("rerun-incomplete"):
         checks.append(fail("profile", "outputs of killed jobs would be trusted", "rerun-incomplete: true"))
     if not options.get("retries"):
