@@ -319,7 +319,7 @@ class Cluster:
         install += [f"--datadir={self.root}/mysql", "--auth-root-authentication-method=normal", "--skip-test-db"]
         subprocess.run(install, check=True, capture_output=True)
 
-    def _wait(self, ready: Callable[[], bool], what: str, seconds: float = 60, fatal: bool = True) -> None:
+    def _wait(self, ready: Callable[[], bool], what: str, seconds: float = 300, fatal: bool = True) -> None:
         if not _wait_until(ready, seconds) and fatal:
             raise SystemExit(f"no {what} after {seconds:.0f} s; the daemons' words are in {self.root / 'log'}")
 
