@@ -317,7 +317,9 @@ class Cluster:
         )
         install = [str(_find_program("mariadb-install-db")), "--no-defaults", "--user=root"]
         install += [f"--datadir={self.root}/mysql", "--auth-root-authentication-method=normal", "--skip-test-db"]
-        subprocess.run(install, check=True, capture_output=True)
+        done = subprocess.run(install, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"{' '.join(install)}: exit {done.returncode}: {(done.stdout + done.stderr)[-2000:]}")
 
     def _wait(self, ready: Callable[[], bool], what: str, seconds: float = 300, fatal: bool = True) -> None:
         if not _wait_until(ready, seconds) and fatal:
