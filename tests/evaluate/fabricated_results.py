@@ -155,7 +155,7 @@ def fabricate_results(
             add_case(root, collection, number, draw_traits(rng, site), rng, tables, cohort, arrays)
         prompts += [row for row in tables["text"] if row["variant"] == 0]
         write_tables(root, collection, tables, phantom)
-        state[collection] = {"shards": 1, "source": "archive", "version": "phantom-1", "phantom": phantom}
+        state[collection] = {"shards": 1, "source": "archive", "version": "v1"}
     write_text(root / "data/index/index.json", json.dumps(state))
     write_tsv(root / "data/cohort/cohort.tsv", [*COHORT_COLUMNS], cohort)
     write_tsv(root / "data/cohort/arrays.tsv", list(arrays[0]), arrays)
@@ -176,7 +176,7 @@ def add_case(root, collection, number, traits, rng, tables, cohort, arrays) -> N
     said = traits.state()
     common = {"case": case, "patient": patient, "patient_id": patient, "collection": collection}
     index = {**common, "role": "ct", "format": "dicom", "series_uid": f"1.2.{number}", "licence": "CC BY 3.0"}
-    index |= {"doi": "10.7937/k9/x", "source": "archive", "source_version": "phantom-1", "shard": "s000"}
+    index |= {"doi": "10.7937/k9/x", "source": "archive", "source_version": "v1", "shard": "s000"}
     tables["index"] += [index, {**index, "role": "annotation", "annotation_kind": "expert"}]
     tables["excluded"] += [{"collection": collection, "patient_id": patient, "criterion": "scout", "instances": 1}]
     fine = tuple(s / 2 for s in spacing)

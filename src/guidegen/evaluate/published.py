@@ -1,6 +1,5 @@
 """The paper's figures, and what our own come from."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,15 @@ def read_published(part: str) -> dict[str, Any]:
     return {"source": SOURCE, "figures": figures}
 
 
+def holds_phantoms(study: Study) -> bool:
+    """Whether any converted CT is that of a phantom: the manufacturer in its headers says so."""
+    tables = (path for name in study.collections for path in study.root.glob(f"data/ct/{name}/s*.tsv"))
+    return any("phantom" in row.get("manufacturer", "").lower() for path in tables for row in read_tsv(path))
+
+
 def describe_data(study: Study, cohort: Sequence[CohortCase]) -> dict[str, Any]:
     """Return what data the study's figures come from: `line` for the reader, and the numbers in it."""
-    path = study.root / "data" / "index" / "index.json"
-    index = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    phantoms = any(isinstance(entry, dict) and entry.get("phantom") for entry in (index, *index.values()))
+    phantoms = holds_phantoms(study)
     patients = {
         split: len({case.patient for case in cohort if case.split == split}) for split in ("train", "val", "test")
     }

@@ -157,8 +157,9 @@ def interval(figure: dict | None, digits: int = 3, style: str = "") -> Cell:
         return Cell("–", None, "number")
     text = format_number(figure["value"], digits)
     if figure["low"] is not None:
-        text += f" ({format_number(figure['low'], digits)} to {format_number(figure['high'], digits)})"
-    return Cell(text, figure["value"], style or "number")
+        # Narrow tables break the line before the bracket, and nowhere else.
+        text += f" ({format_number(figure['low'], digits)}\u00a0to\u00a0{format_number(figure['high'], digits)})"
+    return Cell(text, figure["value"], f"{style or 'number'} interval")
 
 
 def read_interval(figure: Mapping[str, Any]) -> Interval:

@@ -67,10 +67,20 @@ def describe_sources(tables: StudyTables) -> Part:
         cells = (Cell(collection.name), Cell(", ".join(licences)), doi, Cell(", ".join(versions)))
         rows.append([*cells, Cell(table, href=table)])
     part.blocks.append(Table(("Collection", "Licence", "DOI", "Source", "Index"), rows, ("data/index/",)))
-    text = (
-        "The method follows Dai, Zhang, Yu and Zhang, GuideGen (AAAI-26, arXiv 2403.07247). "
-        "Lineage: results/provenance/ holds a record of each job with what it read and made, and `guidegen version "
-        "explain FILE` names the series, licences and DOIs behind any file that this page links to."
-    )
+    part.blocks.append(_list_lineage())
+    text = "The method follows Dai, Zhang, Yu and Zhang, GuideGen (AAAI-26, arXiv 2403.07247)."
     part.blocks.append(Notice(text))
     return part
+
+
+def _list_lineage() -> Table:
+    """Where to ask how a file came to be."""
+    rows = [
+        ("which series were used, and which were left out why", "data/index/", ""),
+        ("what a job read and made, by hash; code, config, seed, machine, times", "results/provenance/", ""),
+        ("series, licences and DOIs behind a file that this page links to", "", "guidegen version explain FILE"),
+        ("whether every file is what its manifest says, and leads back to the index", "", "guidegen version verify"),
+        ("all of it as a Workflow Run RO-Crate", "", "guidegen version export --ro-crate --out FOLDER"),
+    ]
+    cells = [[Cell(what), Cell(place, href=place), Cell(command)] for what, place, command in rows]
+    return Table(("To learn", "Look in", "Or ask"), cells, ("results/provenance/",), "Lineage")

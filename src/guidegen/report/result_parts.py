@@ -52,9 +52,9 @@ def describe_training(tables: StudyTables) -> Part:
         source = f"results/models/{stage}/held_out.json"
         verdict = Cell("better", style="badge good") if figures["better"] else Cell("not better", style="badge bad")
         cells = (interval(figures[key]) for key in ("loss", "baseline", "difference"))
-        words = (Cell(figures["measure"]), Cell(figures["baseline_name"]), Cell(source, href=source))
-        rows.append([Cell(STAGES.get(stage) or stage), *cells, verdict, *words])
-    columns = ("Stage", "Held-out loss", "Baseline", "Difference", "", "Loss", "Baseline is", "File")
+        words = (Cell(figures["measure"]), Cell(figures["baseline_name"]))
+        rows.append([Cell(STAGES.get(stage) or stage, href=source), *cells, verdict, *words])
+    columns = ("Stage", "Held-out loss", "Baseline", "Difference", "", "Loss", "Baseline is")
     part.blocks.append(
         Table(columns, rows, ("results/evaluation/training.json",), "Held-out loss against averages only")
     )
@@ -137,12 +137,13 @@ def describe_adherence(tables: StudyTables) -> Part:
             [
                 *(Cell(name), count(entry["true"]["n"]), *figures, Cell(text, style=f"badge {style}")),
                 *(interval(entry["real"]["true"]), Cell(format_number(p, 2), p, "number")),
-                Cell(entry["measure"], style="wide"),
             ]
         )
-    columns = ("Attribute", "Requests", "True", "Shuffled", "Difference", "Verdict", "Real cases", "p", "Measure")
+    columns = ("Attribute", "Requests", "True", "Shuffled", "Difference", "Verdict", "Real cases", "p")
     note = "In brackets: 95 % intervals from the patient bootstrap; p from permutations of the requests."
     part.blocks.append(Table(columns, rows, (source,), "Requested against measured", note))
+    rows = [[Cell(name), Cell(entry["measure"])] for name, entry in attributes.items()]
+    part.blocks.append(Table(("Attribute", "What is compared"), rows, (source,), "What is measured"))
     if "sex_classifier" in measured:
         part.blocks.append(_check_instruments(measured, source))
     return part

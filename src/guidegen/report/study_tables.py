@@ -11,10 +11,9 @@ from typing import Any
 import nibabel
 import numpy as np
 
+from guidegen.evaluate.published import holds_phantoms
 from guidegen.study import Study
 from guidegen.tables import read_tsv
-
-PHANTOM = "phantom"
 
 
 @dataclass(frozen=True)
@@ -68,13 +67,8 @@ class StudyTables:
 
     @cached_property
     def phantom(self) -> bool:
-        """Whether any collection holds phantoms: its index or the manufacturer in its headers says so."""
-        state = self.read_json("data/index/index.json")
-        if any(isinstance(entry, dict) and entry.get(PHANTOM) for entry in (state, *state.values())):
-            return True
-        versions = (row.get("source_version", "") for rows in self.index.values() for row in rows)
-        makers = (row.get("manufacturer", "") for row in self.ct)
-        return any(PHANTOM in text.lower() for text in (*versions, *makers))
+        """Whether the CTs are those of phantoms."""
+        return holds_phantoms(self.study)
 
     def _read_shards(self, phase: str) -> list[dict[str, str]]:
         return [

@@ -43,14 +43,14 @@ def _tabulate_sets(tables: StudyTables, made: Mapping[str, Sequence[Mapping[str,
         states = (sum(row["status"] == state for row in cases) for state in ("ok", "excluded", "failed"))
         rows.append(
             [
-                *(Cell(name), count(len(tables.read(source))), *map(count, states)),
+                *(Cell(name, href=source), count(len(tables.read(source))), *map(count, states)),
                 *(number(attempts / len(finished) if finished else None), count(rejected)),
-                *(number(100 * rejected / attempts if attempts else None), Cell(source, href=source)),
+                number(100 * rejected / attempts if attempts else None),
             ]
         )
     columns = (
         *("Set", "Prompts", "Made", "Rejected for good", "Failed", "Draws per case", "Draws rejected"),
-        *("% of draws rejected", "File"),
+        "% of draws rejected",
     )
     note = "A draw that fails a gate is drawn again; a set that measures what the models do rejects nothing."
     return Table(columns, rows, ("results/synthetic/",), "Sets", note)

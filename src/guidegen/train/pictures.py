@@ -1,5 +1,6 @@
 """Pictures of what a stage makes: three planes of label maps and CTs, in the radiological view."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from matplotlib.figure import Figure
 from guidegen.labels import LabelTable
 
 HU_WINDOW = (-160.0, 240.0)
+PROMPT_WIDTH = 38
+"""Characters per line: as wide as a picture."""
 CONVENTION = "Radiological view: the patient's right is on the left of axial and coronal pictures; sagittal faces left."
 
 
@@ -45,7 +48,8 @@ def draw_samples(path: Path, title: str, rows: Sequence[Row], table: LabelTable)
     for row, line in zip(rows, axes, strict=True):
         for axis in line:
             axis.set_axis_off()
-        line[0].text(0, 1, f"{row.case}\n\n{row.prompt}", va="top", fontsize=7, wrap=True, transform=line[0].transAxes)
+        words = f"{row.case}\n\n{textwrap.fill(row.prompt, PROMPT_WIDTH)}"
+        line[0].text(0, 1, words, va="top", fontsize=7, transform=line[0].transAxes)
         for index, panel in enumerate(row.panels):
             _draw_planes(line[1 + 3 * index : 4 + 3 * index], panel, table)
     figure.savefig(path, metadata={"Software": None})
