@@ -24,4 +24,6 @@ def render_estimate(estimate: Estimate) -> Group:
 def _format(value: float) -> str:
     if not value:
         return ""
+    if value < 0.001:
+        return "<0.001"
     return f"{value:,.0f}" if value >= 100 else f"{value:.2g}" if value < 1 else f"{value:.1f}"

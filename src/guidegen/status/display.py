@@ -70,7 +70,9 @@ def _render_phases(phases: list[PhaseStatus]) -> Table:
 
 
 def _render_jobs(jobs: list[JobStatus]) -> Table:
-    table = Table("job", "state", "SLURM", "node", "age", "left", "last line of its log", box=None)
+    slurm = any(job.scheduler_job for job in jobs)
+    places = ("SLURM", "node") if slurm else ()
+    table = Table("job", "state", *places, "age", "left", "last line of its log", box=None)
     for column in table.columns[:-1]:
         column.no_wrap = True
     for job in sorted(jobs, key=lambda job: job.state != "running")[:MOST_JOBS]:
@@ -80,8 +82,7 @@ def _render_jobs(jobs: list[JobStatus]) -> Table:
         table.add_row(
             f"{job.phase} {job.name}",
             Text(job.state + (f" (attempt {job.attempts})" if job.attempts > 1 else ""), COLOURS[job.state]),
-            job.scheduler_job,
-            job.node,
+            *((job.scheduler_job, job.node) if slurm else ()),
             format_seconds(job.age_s),
             format_seconds(job.left_s),
             line,
