@@ -1,6 +1,7 @@
 """Every command of README.md and docs/ runs, on a copy of the smoke study, and shows what the page says it shows."""
 
 import os
+import pkgutil
 import re
 import shlex
 import shutil
@@ -167,3 +168,10 @@ def test_files_that_the_text_names_exist(page: Path) -> None:
     named = [text for text in read_inline(page) if text.startswith(tops) and not set(text) & set("<*…{ ")]
     study = ("config/withdrawn.tsv",)
     assert [name for name in named if name not in study and not (ASSETS / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ASSETS).as_posix())
+def test_functions_that_the_text_names_exist(page: Path) -> None:
+    for name in read_inline(page):
+        if re.fullmatch(r"guidegen(\.\w+)+", name):
+            pkgutil.resolve_name(name)
