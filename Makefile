@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 DEMO := studies/demo
 TEST_WORKERS ?= 3
 # Test clusters at a time, each with its own share of tests/slurm; most of their time is waiting.
-SLURM_CLUSTERS ?= 3
+SLURM_CLUSTERS ?= 2
 # Several tests at a time, one thread each; jobs of studies set their own. Many wait, so that three keep two cores busy.
 TEST_ENVIRONMENT := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 

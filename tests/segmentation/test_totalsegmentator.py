@@ -15,6 +15,7 @@ from guidegen.mask.backends import AnnotationError, MaskCase
 from guidegen.mask.resample import read_volume
 from guidegen.mask.settings import MaskSettings, TotalSegmentatorSettings
 from guidegen.mask.totalsegmentator import label_case
+from guidegen.mask.weights import use_weights
 
 pytestmark = pytest.mark.segmentation
 SOURCE_IDS = load_labels(Path(__file__).parents[2] / "config").source_ids
@@ -56,6 +57,17 @@ def test_case_is_labelled_on_its_own_grid(home: Path, ct: Path, tmp_path: Path) 
     assert {name: os.environ.get(name) for name in ("TOTALSEG_HOME_DIR", "TOTALSEG_WEIGHTS_PATH")} == {
         name: before.get(name) for name in ("TOTALSEG_HOME_DIR", "TOTALSEG_WEIGHTS_PATH")
     }
+
+
+def test_totalsegmentator_finds_usage_statistics_off_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    from totalsegmentator.config import get_config, get_totalseg_dir
+
+    with use_weights(tmp_path):
+        folder, config = get_totalseg_dir(), get_config()
+        assert config["send_usage_stats"] is False
+        with use_weights(tmp_path):
+            assert get_totalseg_dir() != folder
+    assert not Path(folder).exists()
 
 
 def test_case_without_ct_gets_nothing(home: Path) -> None:
