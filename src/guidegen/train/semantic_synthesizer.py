@@ -84,7 +84,7 @@ class SemanticSynthesizerStage(nn.Module):
         return measure_frequencies(self.cases, len(self.model.binding.classes))
 
     def _weigh_classes(self) -> Tensor:
-        """Return the weight of each class, float32 (C,), 1 on average over voxels."""
+        """Return the weight of each class, float32 (C,), with mean 1 over the classes."""
         settings = self.settings.model
         weights = torch.ones(len(self.model.binding.classes), dtype=torch.float64)
         if settings.class_balance:
@@ -101,9 +101,11 @@ class SemanticSynthesizerStage(nn.Module):
         uniform, replacement = torch.rand(2, *labels.shape, device=labels.device)
         noisy = q_sample(labels, alpha_bar, len(model.binding.classes), uniform, replacement)
         conditions = model.conditioning.drop_at_random(batch.conditions)
-        facts, known = measure_layout(labels, len(model.binding.classes))
-        given = torch.rand(len(labels), device=labels.device) < settings.layout_given
-        logits, layout = model.predict(noisy, times, conditions, given=(facts, given))
+        true = measure_layout(labels, len(model.binding.classes)) if model.layout is not None else None
+        given = None
+        if true is not None:
+            given = true[0], torch.rand(len(labels), device=labels.device) < settings.layout_given
+        logits, layout = model.predict(noisy, times, conditions, given=given)
         # Weighted losses make p(x_0) proportional to weight times frequency; with the adjustment softmax(logits) itself
         # stays unweighted (Menon et al. 2021, logit adjustment).
         logits = logits + self.class_weights.log().view(1, -1, 1, 1, 1)
@@ -115,8 +117,8 @@ class SemanticSynthesizerStage(nn.Module):
             losses["kl"] = (kl * weights).mean()
         if settings.cross_entropy_weight:
             losses["cross_entropy"] = (functional.cross_entropy(logits, labels, reduction="none") * weights).mean()
-        if model.layout is not None and layout is not None:
-            losses["layout"] = model.layout.compute_loss(layout, facts, known, conditions.told)
+        if model.layout is not None and layout is not None and true is not None:
+            losses["layout"] = model.layout.compute_loss(layout, *true, conditions.told)
         total = sum(getattr(settings, f"{name}_weight") * value for name, value in losses.items())
         return {"loss": torch.as_tensor(total), **losses}
 
