@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tiny import AUTOENCODER, BINDING, CLASSES, shake
 
 from guidegen.errors import GuideGenError
-from guidegen.models.contrast_autoencoder import ContrastAutoencoder
+from guidegen.models.contrast_autoencoder import ContrastAutoencoder, paint_class_means, unmix_class_means
 from guidegen.models.contrast_window import apply_window, draw_windows
 from guidegen.models.settings import ContrastAutoencoderSettings
 
@@ -60,10 +60,63 @@ def test_without_pyramid_labels_do_not_count():
 
 def test_pyramid_repeats_and_averages_the_embedded_label_map():
     model = make_autoencoder()
-    pyramid = model.build_pyramid(torch.from_numpy(LABELS), (1, 16, 16, 16))
+    pyramid = model.pyramid(torch.from_numpy(LABELS).long())
     assert [level.shape[-1] for level in pyramid] == [32, 16, 8]
     assert torch.equal(pyramid[0][..., ::2, ::2, ::2], pyramid[1])
     assert torch.allclose(pyramid[2][0, :, 0, 0, 0], pyramid[1][0, :, :2, :2, :2].mean((1, 2, 3)), atol=1e-6)
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=20, deadline=None)
+def test_class_means_are_those_of_the_voxels_of_each_class(seed):
+    rng = np.random.default_rng(seed)
+    values, labels = rng.normal(size=(2, 3, 4, 5, 6)).astype(np.float32), rng.integers(0, 4, (2, 4, 5, 6))
+    found = paint_class_means(torch.from_numpy(values), torch.from_numpy(labels), 6).numpy()
+    for batch, channel in np.ndindex(2, 3):
+        for label in np.unique(labels[batch]):
+            inside = labels[batch] == label
+            assert np.allclose(found[batch, channel][inside], values[batch, channel][inside].mean(), atol=1e-6)
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=20, deadline=None)
+def test_means_are_found_again_in_latents_that_mix_classes(seed):
+    rng = np.random.default_rng(seed)
+    labels, means = torch.from_numpy(rng.integers(0, 4, (1, 16, 16, 16))), torch.from_numpy(rng.normal(size=(6, 3)))
+    mixed = torch.nn.functional.avg_pool3d(means[labels].movedim(-1, 1).float(), 2)
+    found = unmix_class_means(mixed, labels, 6)
+    assert torch.allclose(found.movedim(1, -1), means[labels].float(), atol=1e-2)
+
+
+def test_before_training_an_organ_comes_back_with_its_mean():
+    labels = np.zeros_like(LABELS)
+    labels[:, 3:9, 3:9, 3:9] = 2
+    ct = np.full_like(CT, -900)
+    ct[:, 6:18, 6:18, 6:18] = 226
+    torch.manual_seed(0)
+    settings = AUTOENCODER.model_copy(update={"class_means": True})
+    model = ContrastAutoencoder(settings, BINDING)
+    found = model.decode(model.encode(ct, labels), labels)
+    assert np.abs(found[ct == 226] - 226).max() < 5
+
+
+def test_with_class_means_an_organ_is_told_far_away_of_its_mean():
+    labels = np.zeros_like(LABELS)
+    labels[:, :, :, 1] = 3
+    brighter = CT.copy()
+    brighter[:, :2, :, 2:4] += 300
+    reach = []
+    for means in (False, True):
+        model = make_autoencoder(class_means=means, blocks=1, norm_groups=1)
+        # without normalisation, which carries statistics of the whole volume
+        for block in model.modules():
+            if isinstance(block, torch.nn.GroupNorm):
+                block.forward = lambda x: x  # type: ignore[method-assign]
+        change = np.abs(model.encode(brighter, labels) - model.encode(CT, labels))
+        reach.append((change[:, :, -1, :, 0].max(), change[:, :, -1, :, -1].max()))
+    assert reach[0] == (0, 0)
+    assert reach[1][0] > 1e-3
+    assert reach[1][1] == 0
 
 
 def test_stored_autoencoder_comes_back(tmp_path):

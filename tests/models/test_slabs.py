@@ -33,9 +33,11 @@ def make_volume(side: int, batch: int = 2) -> tuple[np.ndarray, np.ndarray]:
     return ct, rng.integers(0, len(CLASSES), (batch, side // 2, side // 2, side // 2)).astype(np.uint8)
 
 
-@pytest.mark.parametrize(("parts", "labelled"), [(2, False), (3, True), (50, True)])
-def test_parts_equal_the_whole(parts, labelled):
-    whole, split = make_autoencoder(parts=1), make_autoencoder(parts=parts)
+@pytest.mark.parametrize(
+    ("parts", "labelled", "means"), [(2, False, False), (3, True, False), (50, True, False), (3, True, True)]
+)
+def test_parts_equal_the_whole(parts, labelled, means):
+    whole, split = (make_autoencoder(parts=count, class_means=means) for count in (1, parts))
     ct, labels = make_volume(16)
     chosen = labels if labelled else None
     latents = whole.encode(ct, chosen)

@@ -16,6 +16,10 @@ from guidegen.models.settings import ContrastAutoencoderSettings
 from guidegen.models.slabs import SlabAutoencoder, choose_parts
 
 KIND = "contrast_autoencoder"
+MEAN_GAIN = 8.0
+"""Of the class means in the first latent channel, so that they stand well above the noise of an untrained encoder."""
+RIDGE = 1e-3
+"""Added to the squared shares of each class, so that classes that are absent do no harm."""
 WHOLE = {"num_splits": 1, "dim_split": 0, "print_info": False, "save_mem": False}
 
 
@@ -64,18 +68,64 @@ class LabelPyramid(nn.Module):
         self.levels = levels
         self.embed = nn.Embedding(classes + 1, channels)
 
-    def forward(self, labels: Tensor) -> list[Tensor]:
-        """Return (B, channels, …) per level for class ids `labels` (B, X, Y, Z) at half the CT's resolution."""
-        middle = self.embed(labels).movedim(-1, 1)
+    def forward(self, labels: Tensor, means: Tensor | None = None) -> list[Tensor]:
+        """Return (B, channels + K, …) per level.
+
+        Args:
+            labels: class ids (B, X, Y, Z) at half the CT's resolution.
+            means: K more channels of that grid; see `paint_class_means`.
+        """
+        middle = self.embed_ids(labels, means)
         return [self.fit_level(middle, level) for level in range(self.levels)]
 
-    def fit_level(self, embedded: Tensor, level: int) -> Tensor:
+    def embed_ids(self, labels: Tensor, means: Tensor | None) -> Tensor:
+        """Return the channels (B, channels + K, X, Y, Z) on the label grid; see `forward` for the arguments."""
+        embedded = self.embed(labels).movedim(-1, 1)
+        return embedded if means is None else torch.cat([embedded, means.to(embedded.dtype)], 1)
+
+    @staticmethod
+    def fit_level(embedded: Tensor, level: int) -> Tensor:
         """Repeat or average embedded labels (B, channels, …) of the label grid to the grid of a level."""
         if level == 0:
             return functional.interpolate(embedded, scale_factor=2.0, mode="nearest")
         for _ in range(level - 1):
             embedded = functional.avg_pool3d(embedded, 2)
         return embedded
+
+
+def paint_class_means(values: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Return at every voxel the mean of `values` over the voxels of its class, float32 (B, K, X, Y, Z).
+
+    Region-wise average pooling and broadcasting of SEAN (Zhu et al., CVPR 2020).
+
+    Args:
+        values: (B, K, X, Y, Z).
+        labels: class ids (B, X, Y, Z).
+        classes: number of ids.
+    """
+    ids = labels.flatten(1).unsqueeze(1)
+    count = torch.zeros(len(ids), 1, classes, device=ids.device).scatter_add_(2, ids, torch.ones_like(ids).float())
+    ids = ids.expand(-1, values.shape[1], -1)
+    total = torch.zeros(*ids.shape[:2], classes, device=ids.device).scatter_add(2, ids, values.float().flatten(2))
+    return (total / count.clamp(min=1)).gather(2, ids).unflatten(2, values.shape[2:])
+
+
+def unmix_class_means(latents: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Return at every voxel the mean of its class, float32 (B, L, 2 X, 2 Y, 2 Z), where latent voxels mix classes.
+
+    Least squares: the means μ that make Σ_c share_c μ_c closest to the latents.
+
+    Args:
+        latents: (B, L, X, Y, Z).
+        labels: class ids (B, 2 X, 2 Y, 2 Z).
+        classes: number of ids.
+    """
+    with torch.autocast("cuda" if latents.is_cuda else "cpu", enabled=False):
+        shares = functional.avg_pool3d(functional.one_hot(labels, classes).movedim(-1, 1).float(), 2).flatten(2)
+        gram = shares @ shares.mT + RIDGE * torch.eye(classes, device=labels.device)
+        means = torch.linalg.solve(gram, shares @ latents.float().flatten(2).mT).mT
+    ids = labels.flatten(1).unsqueeze(1).expand(-1, means.shape[1], -1)
+    return means.gather(2, ids).unflatten(2, labels.shape[1:])
 
 
 class ContrastAutoencoder(nn.Module):
@@ -101,9 +151,10 @@ class ContrastAutoencoder(nn.Module):
         self.shrink, self.grow = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(channels):
             before = channels[max(level - 1, 0)]
-            self.down.append(self._make_level(before, width))
+            extra = settings.label_channels
+            self.down.append(self._make_level(before, width, extra + settings.class_means))
             after = channels[min(level + 1, levels - 1)]
-            self.up.append(self._make_level(after, width))
+            self.up.append(self._make_level(after, width, extra + settings.class_means * settings.latent_channels))
             if level < levels - 1:
                 self.shrink.append(MaisiDownsample(3, width, **WHOLE))  # type: ignore[arg-type]
                 self.grow.append(MaisiUpsample(3, channels[level + 1], False, **WHOLE))  # type: ignore[arg-type]
@@ -112,13 +163,17 @@ class ContrastAutoencoder(nn.Module):
         self.from_latent = _convolve(settings.latent_channels, channels[-1])
         self.norm_out = nn.GroupNorm(groups, channels[0])
         self.conv_out = _convolve(channels[0], 1)
+        if settings.class_means:
+            # begins as the class means alone
+            for layer, rows in ((self.to_moments, slice(1)), (self.conv_out, slice(None))):
+                for parameter in layer.parameters():
+                    nn.init.zeros_(parameter.data[rows])
         self.register_buffer("latent_mean", torch.zeros(settings.latent_channels))
         self.register_buffer("latent_std", torch.ones(settings.latent_channels))
 
-    def _make_level(self, inputs: int, width: int) -> nn.ModuleList:
+    def _make_level(self, inputs: int, width: int, extra: int) -> nn.ModuleList:
         widths = [inputs] + [width] * self.settings.blocks
-        extra, groups = self.settings.label_channels, self.settings.norm_groups
-        return nn.ModuleList(ResidualBlock(a, b, extra, groups) for a, b in pairwise(widths))
+        return nn.ModuleList(ResidualBlock(a, b, extra, self.settings.norm_groups) for a, b in pairwise(widths))
 
     def choose_labels(self, labels: Tensor | None, shape: tuple[int, ...]) -> Tensor:
         """Return class ids (B, X, Y, Z), int64; the null label where `labels` is None or the switch is off.
@@ -131,37 +186,68 @@ class ContrastAutoencoder(nn.Module):
             labels = torch.full(shape, len(self.binding.classes), device=None if labels is None else labels.device)
         return labels.long()
 
-    def build_pyramid(self, labels: Tensor | None, shape: tuple[int, ...]) -> list[Tensor]:
-        """Return the label pyramid; see `choose_labels` for the arguments."""
-        return self.pyramid(self.choose_labels(labels, shape).to(self.latent_mean.device))
+    def average_ct(self, ct: Tensor, labels: Tensor) -> Tensor | None:
+        """Return the class means (B, 1, X/2, Y/2, Z/2) of a CT (B, 1, X, Y, Z), 0 in background and unknown.
+
+        None where the switch is off.
+        """
+        if not self.settings.class_means:
+            return None
+        return paint_class_means(functional.avg_pool3d(ct, 2), labels, self.pyramid.classes + 1) * self._know(labels)
+
+    def average_latents(self, latents: Tensor, labels: Tensor) -> Tensor | None:
+        """Return the class means (B, L, 2 X, 2 Y, 2 Z) of latents (B, L, X, Y, Z); see `average_ct` for the rest."""
+        if not self.settings.class_means:
+            return None
+        return unmix_class_means(latents, labels, self.pyramid.classes + 1) * self._know(labels)
+
+    def _know(self, labels: Tensor) -> Tensor:
+        """Return where a class says what is there: not in the background, which is air, fat and muscle."""
+        return ((labels != 0) & (labels != self.pyramid.classes)).unsqueeze(1)
 
     def encode_moments(self, ct: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance (B, L, X/4, Y/4, Z/4) of CT (B, 1, X, Y, Z) scaled to [−1, 1]."""
         half = (ct.shape[0], *(side // 2 for side in ct.shape[2:]))
-        pyramid = self.build_pyramid(labels, half)
+        ids = self.choose_labels(labels, half).to(ct.device)
+        means = self.average_ct(ct, ids)
+        pyramid = self.pyramid(ids, means)
         hidden = self.conv_in(ct)
         for level, blocks in enumerate(self.down):
             for block in cast(nn.ModuleList, blocks):
                 hidden = block(hidden, pyramid[level])
             if level < len(self.shrink):
                 hidden = self.shrink[level](hidden)
-        return self.split_moments(self.to_moments(functional.silu(self.norm_latent(hidden))))
+        return self.split_moments(self.to_moments(functional.silu(self.norm_latent(hidden))), means)
 
-    def split_moments(self, moments: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log-variance (B, L, …) of the encoder's output (B, 2 L, …)."""
+    def split_moments(self, moments: Tensor, means: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance (B, L, …) of the encoder's output (B, 2 L, …) and the class means of the CT."""
         mean, log_variance = moments.float().chunk(2, 1)
+        if means is not None:
+            first, *others = mean.split(1, 1)
+            mean = torch.cat([first + MEAN_GAIN * functional.avg_pool3d(means.to(mean.device), 2), *others], 1)
         return mean, log_variance.clamp(-20, 10)
 
     def decode_scaled(self, latents: Tensor, labels: Tensor | None) -> Tensor:
         """Return CT (B, 1, X, Y, Z) scaled to [−1, 1], not clipped."""
-        pyramid = self.build_pyramid(labels, (latents.shape[0], *(2 * side for side in latents.shape[2:])))
+        grid = (latents.shape[0], *(2 * side for side in latents.shape[2:]))
+        ids = self.choose_labels(labels, grid).to(latents.device)
+        means = self.average_latents(latents, ids)
+        pyramid = self.pyramid(ids, means)
         hidden = self.from_latent(latents)
         for level in reversed(range(len(self.up))):
             for block in cast(nn.ModuleList, self.up[level]):
                 hidden = block(hidden, pyramid[level])
             if level:
                 hidden = self.grow[level - 1](hidden)
-        return self.conv_out(functional.silu(self.norm_out(hidden))).float()
+        return self.add_means(self.conv_out(functional.silu(self.norm_out(hidden))).float(), means)
+
+    @staticmethod
+    def add_means(decoded: Tensor, means: Tensor | None) -> Tensor:
+        """Add the class means of the first latent channel, which starts as those of the CT, to the decoder's output."""
+        if means is None:
+            return decoded
+        first = means[:, :1].to(decoded.device) / MEAN_GAIN
+        return decoded + functional.interpolate(first, scale_factor=2.0, mode="nearest")
 
     def scale_hu(self, ct: Tensor) -> Tensor:
         """Clip HU to the settings' range and scale it to [−1, 1]."""

@@ -71,8 +71,6 @@ class KnowledgeInjection(nn.Module):
         width = settings.injection_width
         self.enabled = settings.knowledge_injection
         self.read = nn.Sequential(nn.LayerNorm(text_width), nn.Linear(text_width, width))
-        # the mean of the token states says much of what a prompt says, and is learned long before the attention
-        self.gist = nn.Sequential(nn.LayerNorm(text_width), nn.Linear(text_width, width))
         self.queries = nn.Parameter(torch.randn(settings.queries, width))
         layer = nn.TransformerDecoderLayer(
             width, max(1, width // 32), 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
@@ -81,13 +79,12 @@ class KnowledgeInjection(nn.Module):
         self.answer = nn.ModuleList(nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width)) for _ in range(levels))
 
     def forward(self, text: Tensor, tokens: Tensor) -> list[Tensor]:
-        """Return one tensor of responses (B, Q, D) per level."""
+        """Return one tensor of responses (B, Q, D) per level; without queries the tokens stand for them."""
         memory = self.read(text) * tokens.unsqueeze(-1)
         if self.enabled:
             queries = self.queries.expand(len(text), -1, -1)
             memory = self.decoder(queries, memory, memory_key_padding_mask=~tokens)
-        gist = self.gist(text.sum(1) / tokens.sum(1, keepdim=True).clamp(min=1)).unsqueeze(1) * self.enabled
-        return [answer(memory) + gist for answer in self.answer]
+        return [answer(memory) for answer in self.answer]
 
 
 class Conditioning(nn.Module):
@@ -117,6 +114,9 @@ class Conditioning(nn.Module):
         self.measure = nn.Sequential(
             nn.Linear(7, embedding_width), nn.SiLU(), nn.Linear(embedding_width, embedding_width)
         )
+        # the mean of the token states says much of what a prompt says, and is learned long before the attention
+        norm, widths = nn.LayerNorm(empty.shape[1]), (settings.injection_width, embedding_width)
+        self.summary = nn.ModuleList([norm, *(nn.Linear(empty.shape[1], width) for width in widths)])
 
     def pack(
         self, text: Sequence[np.ndarray], spacing: Sequence[Spacing | None], coverage: Sequence[Coverage | None]
@@ -148,4 +148,10 @@ class Conditioning(nn.Module):
         known = conditions.known * self.settings.numeric_conditions
         numbers = conditions.numbers * known[:, [0, 0, 0, 1, 1]]
         embedding = self.measure(torch.cat([numbers, known], 1))
-        return self.injection(conditions.text, conditions.tokens), embedding
+        responses = self.injection(conditions.text, conditions.tokens)
+        if not self.settings.text_summary:
+            return responses, embedding
+        norm, answer, announce = self.summary
+        count = conditions.tokens.sum(1, keepdim=True).clamp(min=1)
+        mean = norm(conditions.text.sum(1) / count)
+        return [response + answer(mean).unsqueeze(1) for response in responses], embedding + announce(mean)

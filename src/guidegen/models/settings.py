@@ -33,6 +33,8 @@ class ConditioningSettings(Section):
     """Layers of its transformer decoder."""
     injection_width: int = Field(128, ge=8, multiple_of=8)
     """Width of its queries and responses."""
+    text_summary: bool = True
+    """Add the mean of the token states to all answers and to the time embedding."""
     numeric_conditions: bool = True
     """Condition on voxel spacing and covered range; off: both are treated as unknown."""
     numeric_dropped: float = Field(0.5, ge=0, lt=1)
@@ -123,6 +125,9 @@ class ContrastAutoencoderSettings(Section):
     """Channels of the embedded label map."""
     labels_dropped: float = Field(0.1, ge=0, lt=1)
     """Share of labelled training samples that see the null label."""
+    class_means: bool = False
+    """Code what differs from the mean of each class: every voxel sees its class's mean, of the CT in the encoder and of
+    the latent in the decoder, and it is added to their output, so that a small organ's enhancement survives."""
     contrast_window: bool = True
     """Compare input and reconstruction through the same random window; off: the whole range only."""
     window_centre: tuple[float, float] = (-700.0, 300.0)
@@ -133,8 +138,6 @@ class ContrastAutoencoderSettings(Section):
     """Weight of the L1 over the whole range."""
     window_weight: float = Field(1.0, ge=0)
     """Weight of the L1 inside the window."""
-    class_balance: float = Field(0.0, ge=0, le=1)
-    """In that L1 a voxel weighs the frequency of its class to minus this power, so that small organs count."""
     kl_weight: float = Field(1e-6, ge=0)
     """Weight of the KL to the unit normal."""
     adversarial_weight: float = Field(0.02, ge=0)

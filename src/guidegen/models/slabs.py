@@ -126,15 +126,16 @@ class SlabAutoencoder:
             labels: class ids (B, X/2, Y/2, Z/2).
         """
         model = self.model
+        means = model.average_ct(ct, labels)
         x: Volume = Computed(model.conv_in, [Stored(ct, self.device)])
         for level, blocks in enumerate(model.down):
-            x = self._run_level(blocks, x, self._embed_labels(labels, level))
+            x = self._run_level(blocks, x, self._embed_labels(labels, means, level))
             if level < len(model.shrink):
                 x = Computed(model.shrink[level], [x], halo=2, down=2)
             x = self._store(x)
         norm = self._normalise(model.norm_latent, x)
         moments = self._store(Computed(lambda part: model.to_moments(_activate(norm(part))), [x])).tensor
-        return model.split_moments(moments)
+        return model.split_moments(moments, means)
 
     def decode_scaled(self, latents: Tensor, labels: Tensor) -> Tensor:
         """Return CT (B, 1, X, Y, Z) scaled to [−1, 1], not clipped.
@@ -144,25 +145,29 @@ class SlabAutoencoder:
             labels: class ids (B, X/2, Y/2, Z/2).
         """
         model = self.model
+        means = model.average_latents(latents, labels)
         x: Volume = Computed(model.from_latent, [Stored(latents, self.device)])
         for level in reversed(range(len(model.up))):
-            x = self._run_level(model.up[level], x, self._embed_labels(labels, level))
+            x = self._run_level(model.up[level], x, self._embed_labels(labels, means, level))
             if level:
                 x = Computed(model.grow[level - 1], [self._store(x)], up=2)
         norm = self._normalise(model.norm_out, x)
-        return self._store(Computed(lambda part: model.conv_out(_activate(norm(part))), [x])).tensor.float()
+        decoded = self._store(Computed(lambda part: model.conv_out(_activate(norm(part))), [x])).tensor.float()
+        return model.add_means(decoded, means)
 
-    def _embed_labels(self, labels: Tensor, level: int) -> Volume:
+    def _embed_labels(self, labels: Tensor, means: Tensor | None, level: int) -> Volume:
         """Return the label pyramid's channels of a level."""
 
-        def embed(ids: Tensor) -> Tensor:
+        def embed(ids: Tensor, painted: Tensor | None = None) -> Tensor:
             pyramid = self.model.pyramid
-            return pyramid.fit_level(pyramid.embed(ids[:, 0]).movedim(-1, 1), level)
+            return pyramid.fit_level(pyramid.embed_ids(ids[:, 0], painted), level)
 
-        ids = Stored(labels.long().unsqueeze(1), self.device)
+        inputs = [Stored(labels.long().unsqueeze(1), self.device)]
+        if means is not None:
+            inputs.append(Stored(means, self.device))
         # the label map has the grid of level 1
         up, down = ((2, 1), (1, 1), (1, 2))[level]
-        return Computed(embed, [ids], 0, up, down)
+        return Computed(embed, inputs, 0, up, down)
 
     def _run_level(self, blocks: nn.Module, x: Volume, labels: Volume) -> Volume:
         for index, block in enumerate(cast(nn.ModuleList, blocks)):

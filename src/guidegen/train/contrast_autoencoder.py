@@ -14,7 +14,7 @@ from guidegen.models.contrast_autoencoder import ContrastAutoencoder
 from guidegen.models.contrast_window import apply_window, draw_windows
 from guidegen.models.settings import ContrastAutoencoderSettings
 from guidegen.seeds import derive_rng
-from guidegen.train.cohort import HELD_OUT, Cohort, CohortCase, measure_frequencies
+from guidegen.train.cohort import HELD_OUT, Cohort, CohortCase
 from guidegen.train.order import pick_cases, spread_cases
 from guidegen.train.settings import ContrastAutoencoderTraining
 
@@ -60,7 +60,6 @@ class ContrastAutoencoderStage(nn.Module):
         seed: study seed.
     """
 
-    class_weights: Tensor
     measure = "mean absolute error (HU) of reconstructed volumes"
     baseline = "voxelwise mean of the training CTs"
 
@@ -75,17 +74,6 @@ class ContrastAutoencoderStage(nn.Module):
         self.perceptual = load_perceptual(settings.model.perceptual)
         self.cases = cohort.select(STAGE)
         self.held_out = spread_cases(cohort.select(STAGE, HELD_OUT), settings.optimization.held_out_cases)
-        self.register_buffer("class_weights", self._weigh_classes(), persistent=False)
-
-    def _weigh_classes(self) -> Tensor:
-        """Return the weight of each class and of "unknown", float32 (C + 1,)."""
-        weights = torch.ones(len(self.model.binding.classes) + 1)
-        labelled = [case for case in self.cases if case.labels is not None]
-        if self.settings.model.class_balance and labelled:
-            shares = measure_frequencies(labelled, len(weights) - 1)
-            weights[:-1] = (shares**-self.settings.model.class_balance).float()
-            weights[-1] = (weights[:-1] * shares).sum()
-        return weights
 
     def load_case(self, case: CohortCase) -> tuple[Tensor, Tensor]:
         """Return HU (1, 2n, 2n, 2n) and class ids (n, n, n) of a case; the null label where it has none."""
@@ -129,8 +117,7 @@ class ContrastAutoencoderStage(nn.Module):
         total = settings.whole_weight * losses["l1"] + settings.kl_weight * kl
         real, fake = self._apply_windows(truth, guess)
         if settings.contrast_window:
-            voxels = functional.interpolate(self.class_weights[labels].unsqueeze(1), scale_factor=2.0, mode="nearest")
-            losses["window"] = ((fake - real).abs() * voxels).sum() / voxels.sum()
+            losses["window"] = functional.l1_loss(fake, real)
             total = total + settings.window_weight * losses["window"]
         if self.perceptual is not None:
             losses["perceptual"] = compare_features(self.perceptual, fake, real)

@@ -19,6 +19,10 @@ BYTES_PER_PARAMETER = 20
 MIXED_SHARE = 0.6
 """Activations with 16-bit mixed precision against 32-bit: most are halved, normalisations and losses are not."""
 
+WORKSPACE = 1.7
+"""Peak memory of a step against weights and kept activations alone: 1.5, 1.7 and 1.7 for the three stages of the preset
+`paper` on an H200 (benchmarks/gpu.md)."""
+
 
 @dataclass(frozen=True)
 class BatchCost:
@@ -38,7 +42,7 @@ class Estimate:
     stage: str
     parameters: int
     memory: int
-    """Bytes: weights and their companions, and what is kept for the backward pass of one batch."""
+    """Bytes: weights and their companions, what is kept for the backward pass of one batch, and workspace."""
     operations: float
     """Floating-point operations of one batch, forward and backward, as a mean over the training."""
     batches: float
@@ -66,7 +70,7 @@ def estimate_stage(study: Study, cohort: Cohort, name: str) -> Estimate:
     return Estimate(
         stage=name,
         parameters=cost.parameters,
-        memory=int(cost.parameters * BYTES_PER_PARAMETER + kept),
+        memory=int((cost.parameters * BYTES_PER_PARAMETER + kept) * WORKSPACE),
         operations=cost.work.operations,
         batches=batches,
         epochs=optimization.steps * optimization.accumulate / batches,
