@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from tiny import AUTOENCODER, BINDING, CLASSES, shake
 
 from guidegen.errors import GuideGenError
-from guidegen.models.contrast_autoencoder import ContrastAutoencoder, paint_class_means, unmix_class_means
+from guidegen.models.class_means import paint_class_means, unmix_class_means
+from guidegen.models.contrast_autoencoder import ContrastAutoencoder
 from guidegen.models.contrast_window import apply_window, draw_windows
 from guidegen.models.settings import ContrastAutoencoderSettings
 

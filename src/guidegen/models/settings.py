@@ -170,6 +170,9 @@ class LatentGeneratorSettings(Section):
     """Rectified flow, or diffusion sampled by DDPM or DDIM."""
     timesteps: int = Field(1000, ge=2)
     """Steps of the scheduler in training."""
+    class_balance: float = Field(0.0, ge=0, le=1)
+    """A latent voxel weighs the frequency of its classes to minus this power, so that small organs are learned
+    in time. As the label map is given, the best prediction stays the same."""
     unet: UNetSettings = UNetSettings(channels=(64, 128, 256, 256), attention_grid=16)  # type: ignore[call-arg]
     """The network."""
     conditioning: ConditioningSettings = ConditioningSettings()  # type: ignore[call-arg]

@@ -14,7 +14,7 @@ from guidegen.models.contrast_autoencoder import ContrastAutoencoder
 from guidegen.models.knowledge_injection import Conditions
 from guidegen.models.latent_generator import LatentGenerator
 from guidegen.seeds import derive_rng, derive_seed
-from guidegen.train.cohort import HELD_OUT, Cohort, CohortCase
+from guidegen.train.cohort import HELD_OUT, Cohort, CohortCase, measure_frequencies
 from guidegen.train.order import pick_cases, pick_prompt, spread_cases
 from guidegen.train.settings import LatentGeneratorTraining
 
@@ -43,6 +43,7 @@ class LatentGeneratorStage(nn.Module):
         seed: study seed.
     """
 
+    class_weights: Tensor
     measure = "mean squared error of the velocity of normalised latents at five noise levels"
     baseline = "mean and variance of each latent voxel, combined with x_t linearly"
 
@@ -60,6 +61,17 @@ class LatentGeneratorStage(nn.Module):
         self.cases = [case for case in cohort.select(STAGE) if case.case in latents]
         held_out = [case for case in cohort.select(STAGE, HELD_OUT) if case.case in latents]
         self.held_out = spread_cases(held_out, settings.optimization.held_out_cases)
+        self.register_buffer("class_weights", self._weigh_classes(), persistent=False)
+
+    def _weigh_classes(self) -> Tensor:
+        """Return the weight of each class and of "unknown", float32 (C + 1,); 1 as a mean over voxels."""
+        classes, power = len(self.model.binding.classes), self.settings.model.class_balance
+        labelled = [case for case in self.cases if case.labels is not None]
+        weights = torch.ones(classes + 1)
+        if power and labelled:
+            shares = measure_frequencies(labelled, classes)
+            weights[:-1] = (shares**-power / (shares ** (1 - power)).sum()).float()
+        return weights
 
     def load_latents(self, case: CohortCase) -> np.ndarray:
         """Return normalised latents (L, n/2, n/2, n/2). Raises GuideGenError where the shape is wrong."""
@@ -98,7 +110,8 @@ class LatentGeneratorStage(nn.Module):
         times = model.draw_times(len(batch.latents)).to(batch.latents.device)
         noisy, velocity = model.add_noise(batch.latents, torch.randn_like(batch.latents), times)
         guess = model(noisy, times, batch.labels, model.conditioning.drop_at_random(batch.conditions))
-        return {"loss": functional.mse_loss(guess, velocity)}
+        weights = torch.einsum("bcxyz,c->bxyz", model.pool_labels(batch.labels), self.class_weights).unsqueeze(1)
+        return {"loss": ((guess - velocity).square() * weights).mean()}
 
     def measure_held_out(self, model: nn.Module) -> list[float]:
         """Return the mean squared error of the velocity of each held-out case on fixed times and noise."""
