@@ -87,6 +87,27 @@ def test_weighted_classes_do_not_become_more_frequent(losses, trained_study, mon
     assert (guess.grad.abs() / (share / share.sum())).max() < 0.05
 
 
+def test_small_organs_count_more_in_stage_three(trained_study, monkeypatch):
+    stage = build_stage("latent_generator", Study.load(trained_study))
+    model = stage.settings.model.model_copy(update={"class_balance": 0.5})
+    stage.settings = stage.settings.model_copy(update={"model": model})
+    stage.class_weights = stage._weigh_classes()
+    rare, frequent = int(stage.class_weights.argmax()), int(stage.class_weights.argmin())
+    batch = stage.make_batch(stage.cases[:1], [0])
+    half = batch.labels.shape[-1] // 2
+    batch.labels[..., :half], batch.labels[..., half:] = rare, frequent
+    shares = stage.model.pool_labels(batch.labels)
+    losses = []
+    for label in (rare, frequent):
+        place = shares[:, label] == 1
+        monkeypatch.setattr(stage.model, "add_noise", lambda x, noise, times: (x, torch.zeros_like(x)))
+        monkeypatch.setattr(
+            stage.model, "forward", lambda x, *_, place=place: place.unsqueeze(1).expand_as(x).float() / place.sum()
+        )
+        losses.append(float(stage(batch, 0.0)["loss"]) * float(place.sum()))
+    assert losses[0] > 1.5 * losses[1]
+
+
 def test_generator_losses_leave_the_discriminators_alone(trained_study):
     stage = build_stage("contrast_autoencoder", Study.load(trained_study))
     losses = stage(stage.draw_batch(0), 0.9)

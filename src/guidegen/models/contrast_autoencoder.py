@@ -211,7 +211,7 @@ class ContrastAutoencoder(nn.Module):
         if means is None:
             return decoded
         first = means[:, :1].to(decoded.device) / MEAN_GAIN
-        return decoded + functional.interpolate(first, scale_factor=2.0, mode="nearest")
+        return decoded + functional.interpolate(first, scale_factor=2.0, mode="trilinear")
 
     def scale_hu(self, ct: Tensor) -> Tensor:
         """Clip HU to the settings' range and scale it to [−1, 1]."""

@@ -110,6 +110,8 @@ class LatentGeneratorStage(nn.Module):
         times = model.draw_times(len(batch.latents)).to(batch.latents.device)
         noisy, velocity = model.add_noise(batch.latents, torch.randn_like(batch.latents), times)
         guess = model(noisy, times, batch.labels, model.conditioning.drop_at_random(batch.conditions))
+        if not self.settings.model.class_balance:
+            return {"loss": functional.mse_loss(guess, velocity)}
         weights = torch.einsum("bcxyz,c->bxyz", model.pool_labels(batch.labels), self.class_weights).unsqueeze(1)
         return {"loss": ((guess - velocity).square() * weights).mean()}
 
