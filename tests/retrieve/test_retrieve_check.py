@@ -8,6 +8,7 @@ import pytest
 from hand_made_ct import make_ct, to_bytes
 from pydicom import Dataset
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -114,8 +115,9 @@ def test_every_transfer_syntax_is_whole_or_cut_off(syntax: str) -> None:
     files = [(f"{n}.dcm", to_bytes(ds, syntax)) for n, ds in enumerate(datasets)]
     assert len(check_series(files, expect(datasets))) == 12
     whole = files[3][1]
-    # The last bytes of a compressed file are the length of a delimiter, which no decoder needs.
-    for lost in (300, 1500) if syntax in COMPRESSED else (1, 300, 1500):
+    # The last bytes of a compressed file are a delimiter's length, those of a deflated one may be padding.
+    shortest = {DeflatedExplicitVRLittleEndian: 2} | dict.fromkeys(COMPRESSED, 300)
+    for lost in (shortest.get(UID(syntax), 1), 300, 1500):
         files[3] = ("3.dcm", whole[:-lost])
         with pytest.raises(ItemError, match=r"3\.dcm"):
             check_series(files, expect(datasets))

@@ -257,7 +257,7 @@ class Training:
 def fix_numerics(threads: int) -> None:
     """Set the thread count and, without a GPU, deterministic algorithms.
 
-    A GPU lacks some of them, and its deterministic trilinear interpolation took an H200's 140 GiB for one CT of 256³.
+    A GPU lacks some of them, and does trilinear interpolation through index tensors of gigabytes (benchmarks/gpu.md).
     """
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(not torch.cuda.is_available())
