@@ -31,7 +31,7 @@ from guidegen.retrieve.tarball import read_tar
 from guidegen.study import Study
 from guidegen.tables import write_tsv
 
-BUCKET, SERIES, SLICES, RUNS = "idc-open-data", 12, 60, 3
+BUCKET, SERIES, SLICES, RUNS = "idc-open-data", 12, 60, 7
 CONFIG = Path(__file__).parents[1] / "config"
 
 
@@ -50,12 +50,31 @@ def make_slice(series: str, number: int) -> bytes:
     return stream.getvalue()
 
 
-def start_server() -> tuple[subprocess.Popen[bytes], str]:
-    """Run moto's S3 server in a process of its own, so that it shares no interpreter with what is measured."""
+SERVER = """
+import sys, threading, time
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+
+moto, rate, line = DomainDispatcherApplication(create_backend_app), float(sys.argv[2]), threading.Lock()
+
+def send(environ, start_response):
+    for part in moto(environ, start_response):
+        if rate:
+            with line:
+                time.sleep(len(part) / rate)
+        yield part
+
+run_simple("127.0.0.1", int(sys.argv[1]), send, threaded=True)
+"""
+"""moto's S3 server behind a line of so many bytes per second; 0: as fast as it can."""
+
+
+def start_server(rate: float = 0.0) -> tuple[subprocess.Popen[bytes], str]:
+    """Run the server in a process of its own, so that it shares no interpreter with what is measured."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-c", SERVER, str(port), str(rate)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     for _ in range(600):
         with socket.socket() as probe:
@@ -132,35 +151,38 @@ def run_s5cmd(root: Path, url: str, rows: list[dict[str, str]], server: int) -> 
 
 
 def rows() -> list[dict[str, Any]]:
-    """Measure the throughput of one shard; both take turns, the median counts."""
-    server, url = start_server()
+    """Measure the throughput of one shard from a server without limit, and at a gigabit per second."""
+    return [compare("a local S3 server", 0.0, 0.8), compare("an S3 server at 1 Gbit/s", 125e6, None)]
+
+
+def compare(name: str, rate: float, goal: float | None) -> dict[str, Any]:
+    """Let both take turns; the median counts."""
+    server, url = start_server(rate)
     try:
-        with tempfile.TemporaryDirectory() as name:
+        with tempfile.TemporaryDirectory() as folder:
             index = fill_server(url)
             megabytes = sum(int(row["bytes"]) for row in index) / 1e6
             ours, theirs = [], []
             for turn in range(RUNS + 1):  # the first turn warms up
-                ours.append(run_ours(Path(name) / f"ours{turn}", url, index, server.pid))
-                theirs.append(run_s5cmd(Path(name) / f"s5cmd{turn}", url, index, server.pid))
+                ours.append(run_ours(Path(folder) / f"ours{turn}", url, index, server.pid))
+                theirs.append(run_s5cmd(Path(folder) / f"s5cmd{turn}", url, index, server.pid))
                 if ours[-1].images != theirs[-1].images or len(ours[-1].images) != SERIES * SLICES:
                     raise RuntimeError("the two did not bring the same images")
     finally:
         server.terminate()
         server.wait()
     seconds, client, server_cpu = (
-        [statistics.median(getattr(turn, name) for turn in turns[1:]) for turns in (ours, theirs)]
-        for name in ("seconds", "client_cpu", "server_cpu")
+        [statistics.median(getattr(turn, field) for turn in turns[1:]) for turns in (ours, theirs)]
+        for field in ("seconds", "client_cpu", "server_cpu")
     )
     cpu = [f"{one:.1f} + {other:.1f}" for one, other in zip(client, server_cpu, strict=True)]
     work = f"CPU s of client + server: {cpu[0]} against {cpu[1]}"
-    return [
-        {
-            "name": "retrieve one shard from a local S3 server",
-            "unit": "MB/s",
-            "ours": megabytes / seconds[0],
-            "baseline": megabytes / seconds[1],
-            "baseline_name": f"s5cmd, nothing checked or packed ({work}; machine load {os.getloadavg()[0]:.0f})",
-            "better": "higher",
-            "goal": 0.8,
-        }
-    ]
+    return {
+        "name": f"retrieve one shard from {name}",
+        "unit": "MB/s",
+        "ours": megabytes / seconds[0],
+        "baseline": megabytes / seconds[1],
+        "baseline_name": f"s5cmd, nothing checked or packed ({work}; machine load {os.getloadavg()[0]:.0f})",
+        "better": "higher",
+        "goal": goal,
+    }

@@ -3,7 +3,9 @@
 import gzip
 import io
 import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import pydicom
 from pydicom.errors import InvalidDicomError
@@ -12,6 +14,8 @@ from pydicom.uid import UID, ExplicitVRBigEndian
 from guidegen.convert.slices import LENGTH_BYTES, PIXEL_DATA_TAGS
 from guidegen.errors import ItemError
 from guidegen.index.settings import CT_IMAGE_STORAGE
+
+Opener = Callable[[], BinaryIO]
 
 SOP_CLASSES = {
     "CT": (CT_IMAGE_STORAGE, ""),
@@ -49,16 +53,16 @@ class CheckedFile:
     """A DICOM file that belongs to its series."""
 
     name: str
-    data: bytes
+    size: int
     instance_number: int
     sop_uid: str
 
 
-def check_series(files: list[tuple[str, bytes]], expected: Expected) -> list[bytes]:
-    """Return the files of a series in order of instance number, then SOP Instance UID.
+def check_series(files: Mapping[str, Opener], expected: Expected) -> list[str]:
+    """Return the names of a series' files in order of instance number, then SOP Instance UID.
 
     Args:
-        files: name and bytes of each file.
+        files: name of each file, and what opens it. Of an uncompressed image the header alone is read.
         expected: what the index says.
 
     Raises:
@@ -66,14 +70,14 @@ def check_series(files: list[tuple[str, bytes]], expected: Expected) -> list[byt
             differ from the index.
     """
     if expected.format == "nifti":
-        return [_check_nifti(name, data, expected) for name, data in files]
-    checked = [_check_dicom(name, data, expected) for name, data in files]
+        return [_check_nifti(name, opener, expected) for name, opener in files.items()]
+    checked = [_check_dicom(name, opener, expected) for name, opener in files.items()]
     if len(checked) != expected.instances:
         raise ItemError(
             f"{expected.case}: series {expected.series_uid} has {len(checked)} files, "
             f"the index says {expected.instances}"
         )
-    size = sum(len(data) for _, data in files)
+    size = sum(file.size for file in checked)
     if expected.size is not None and size != expected.size:
         raise ItemError(f"{expected.case}: series has {size} bytes, the index says {expected.size}")
     seen: dict[str, str] = {}
@@ -82,17 +86,18 @@ def check_series(files: list[tuple[str, bytes]], expected: Expected) -> list[byt
             raise ItemError(f"{expected.case}: {file.name} and {seen[file.sop_uid]} are one instance, {file.sop_uid}")
         seen[file.sop_uid] = file.name
     checked.sort(key=lambda file: (file.instance_number, file.sop_uid, file.name))
-    return [file.data for file in checked]
+    return [file.name for file in checked]
 
 
-def _check_dicom(name: str, data: bytes, expected: Expected) -> CheckedFile:
-    stream = io.BytesIO(data)
+def _check_dicom(name: str, opener: Opener, expected: Expected) -> CheckedFile:
     try:
-        header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=TAGS)  # type: ignore[arg-type]
-        uid = str(header.get("SeriesInstanceUID") or "")
-        sop_class = str(header.get("SOPClassUID") or "")
-        number = header.get("InstanceNumber")
-        pixels = None if expected.modality == "RTSTRUCT" else _find_pixels(data, stream.tell(), header)
+        with opener() as stream:
+            header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=TAGS)  # type: ignore[arg-type]
+            uid = str(header.get("SeriesInstanceUID") or "")
+            sop_class = str(header.get("SOPClassUID") or "")
+            number = header.get("InstanceNumber")
+            pixels = None if expected.modality == "RTSTRUCT" else _find_pixels(stream, header)
+            size = stream.seek(0, io.SEEK_END)
     except (InvalidDicomError, EOFError, ValueError, KeyError, AttributeError, OSError, zlib.error) as error:
         raise ItemError(f"{expected.case}: {name} is no readable DICOM file: {error}") from None
     if uid != expected.series_uid and (uid or not expected.series_uid.startswith("2.25.")):
@@ -101,29 +106,30 @@ def _check_dicom(name: str, data: bytes, expected: Expected) -> CheckedFile:
         raise ItemError(f"{expected.case}: {name} has SOP class '{sop_class}', expected {expected.modality}")
     if pixels is not None:
         _check_pixels(name, header, pixels, expected)
-    return CheckedFile(name, data, int(number) if number is not None else 0, str(header.get("SOPInstanceUID") or ""))
+    return CheckedFile(name, size, int(number) if number is not None else 0, str(header.get("SOPInstanceUID") or ""))
 
 
-def _find_pixels(data: bytes, end: int, header: pydicom.Dataset) -> bytes | memoryview:
-    """Return the pixel data of a file whose other elements end at `end`; of uncompressed ones a view, not a copy."""
+def _find_pixels(stream: BinaryIO, header: pydicom.Dataset) -> bytes | range:
+    """Return the pixel data of a file read up to them; where they are not encoded, the places of their bytes."""
     length_bytes = LENGTH_BYTES.get(header.file_meta.TransferSyntaxUID)
     if length_bytes is None:
-        found = pydicom.dcmread(io.BytesIO(data), specific_tags=["PixelData"])  # type: ignore[arg-type]
+        stream.seek(0)
+        found = pydicom.dcmread(stream, specific_tags=["PixelData"])  # type: ignore[arg-type]
         return found.get("PixelData") or b""
-    if data[end : end + 4] not in PIXEL_DATA_TAGS:
+    element = stream.read(length_bytes)
+    if element[:4] not in PIXEL_DATA_TAGS:
         return b""
-    start = end + length_bytes
     order = "big" if header.file_meta.TransferSyntaxUID == ExplicitVRBigEndian else "little"
-    return memoryview(data)[start : start + int.from_bytes(data[start - 4 : start], order)]
+    start, end = stream.tell(), stream.seek(0, io.SEEK_END)
+    return range(start, min(end, start + int.from_bytes(element[-4:], order)))
 
 
-def _check_pixels(name: str, header: pydicom.Dataset, pixels: bytes | memoryview, expected: Expected) -> None:
+def _check_pixels(name: str, header: pydicom.Dataset, pixels: bytes | range, expected: Expected) -> None:
     syntax = UID(header.file_meta.TransferSyntaxUID)
     if not pixels:
         raise ItemError(f"{expected.case}: {name} has no pixel data")
-    if syntax.is_compressed and not syntax.is_deflated:
-        encoded = bytes(pixels)
-        if not encoded.rstrip(b"\0").endswith(b"\xfe\xff\xdd\xe0") and b"\xfe\xff\x00\xe0" not in encoded[:8]:
+    if isinstance(pixels, bytes) and syntax.is_compressed and not syntax.is_deflated:
+        if not pixels.rstrip(b"\0").endswith(b"\xfe\xff\xdd\xe0") and b"\xfe\xff\x00\xe0" not in pixels[:8]:
             raise ItemError(f"{expected.case}: {name} has pixel data without the items of {syntax.name}")
         return
     frames = int(header.get("NumberOfFrames") or 1) * int(header.get("SamplesPerPixel") or 1)
@@ -132,10 +138,11 @@ def _check_pixels(name: str, header: pydicom.Dataset, pixels: bytes | memoryview
         raise ItemError(f"{expected.case}: {name} is cut off: {len(pixels)} of {(bits + 7) // 8} bytes of pixel data")
 
 
-def _check_nifti(name: str, data: bytes, expected: Expected) -> bytes:
+def _check_nifti(name: str, opener: Opener, expected: Expected) -> str:
     try:
-        if name.endswith(".gz"):
-            gzip.decompress(data)
+        with opener() as stream:
+            if name.endswith(".gz"):
+                gzip.decompress(stream.read())
     except (OSError, EOFError, zlib.error) as error:
         raise ItemError(f"{expected.case}: {name} is cut off or no gzip file: {error}") from None
-    return data
+    return name

@@ -5,12 +5,15 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 from guidegen.errors import ItemError
 from guidegen.index.local import is_nifti, read_header
 from guidegen.index.pseudonyms import Pseudonymiser
 from guidegen.retrieve import nbia, s3
+from guidegen.retrieve.check import Opener
 from guidegen.retrieve.settings import RetrieveSettings
 
 
@@ -55,11 +58,15 @@ def fetch_series(task: Retrieval) -> list[Path]:
     return _list_folder(task)
 
 
-def read_series(task: Retrieval, paths: Sequence[Path]) -> list[tuple[str, bytes]]:
-    """Return name and bytes of each file that `fetch_series` found. Raises ItemError where a zip is damaged."""
+def open_series(task: Retrieval, paths: Sequence[Path]) -> dict[str, Opener]:
+    """Return what opens it for each file that `fetch_series` found, by name.
+
+    Raises:
+        ItemError: a zip is damaged.
+    """
     if task.source == "nbia":
-        return nbia.read_zip(paths[0], int(task.row["bytes"]))
-    return [(path.name, path.read_bytes()) for path in paths]
+        return {name: partial(BytesIO, data) for name, data in nbia.read_zip(paths[0], int(task.row["bytes"]))}
+    return {path.name: partial(path.open, "rb") for path in paths}
 
 
 def _list_folder(task: Retrieval) -> list[Path]:

@@ -11,10 +11,10 @@ from guidegen.codehash import code_hash
 from guidegen.errors import GuideGenError, ItemError
 from guidegen.index.pseudonyms import load_pseudonymiser, read_private
 from guidegen.manifest import Item, Outcome, process_items
-from guidegen.retrieve.check import Expected, check_series
+from guidegen.retrieve.check import Expected, Opener, check_series
 from guidegen.retrieve.deidentify import deidentify_dicom, deidentify_nifti
 from guidegen.retrieve.disk import check_disk
-from guidegen.retrieve.fetch import Retrieval, fetch_series, open_fetcher, read_series
+from guidegen.retrieve.fetch import Retrieval, fetch_series, open_fetcher, open_series
 from guidegen.retrieve.tarball import write_tar
 from guidegen.study import Collection, Study
 
@@ -66,7 +66,7 @@ def retrieve_series(item: Item, folder: Path, fetch: Callable[[Retrieval], list[
     row = task.row
     columns = {name: row[name] for name in COLUMNS[1:]} | {"parent": row["case"]}
     try:
-        files = read_series(task, fetch(task))
+        files = open_series(task, fetch(task))
     except ItemError as error:
         return Outcome(status="failed", reason=str(error), columns=columns)
     try:
@@ -75,13 +75,21 @@ def retrieve_series(item: Item, folder: Path, fetch: Callable[[Retrieval], list[
         shutil.rmtree(task.downloads / item.case, ignore_errors=True)
         return Outcome(status="failed", reason=str(error), columns=columns)
     suffix = ".nii.gz" if row["format"] == "nifti" else ".dcm"
-    if row["format"] == "nifti":
-        ordered = [deidentify_nifti(files[0][0], ordered[0])]
-    elif task.pseudonyms:
-        ordered = [deidentify_dicom(data, row["patient_id"], row["series_uid"], task.pseudonyms) for data in ordered]
-    write_tar(folder / f"{item.case}.tar", ((f"{n:05d}{suffix}", data) for n, data in enumerate(ordered, 1)))
+    contents = (_read_file(task, name, files[name]) for name in ordered)
+    write_tar(folder / f"{item.case}.tar", ((f"{n:05d}{suffix}", data) for n, data in enumerate(contents, 1)))
     shutil.rmtree(task.downloads / item.case, ignore_errors=True)
     return Outcome(files={"": f"{item.case}.tar"}, columns=columns | {"instances": len(ordered)})
+
+
+def _read_file(task: Retrieval, name: str, opener: Opener) -> bytes:
+    """Return what is stored of a file; that of a private collection leaves without what identifies the patient."""
+    with opener() as stream:
+        data = stream.read()
+    if task.row["format"] == "nifti":
+        return deidentify_nifti(name, data)
+    if task.pseudonyms:
+        return deidentify_dicom(data, task.row["patient_id"], task.row["series_uid"], task.pseudonyms)
+    return data
 
 
 def _expect(case: str, task: Retrieval) -> Expected:
