@@ -152,10 +152,10 @@ def run_s5cmd(root: Path, url: str, rows: list[dict[str, str]], server: int) -> 
 
 def rows() -> list[dict[str, Any]]:
     """Measure the throughput of one shard from a server without limit, and at a gigabit per second."""
-    return [compare("a local S3 server", 0.0, 0.8), compare("an S3 server at 1 Gbit/s", 125e6, None)]
+    return [compare("a local S3 server", 0.0, 0.8), compare("an S3 server at 1 Gbit/s", 125e6, 0.8)]
 
 
-def compare(name: str, rate: float, goal: float | None) -> dict[str, Any]:
+def compare(name: str, rate: float, goal: float) -> dict[str, Any]:
     """Let both take turns; the median counts."""
     server, url = start_server(rate)
     try:

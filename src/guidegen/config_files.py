@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
+from snakemake.utils import update_config
 
 from guidegen.assets import ASSETS
 from guidegen.config import StudyConfig
@@ -20,18 +21,27 @@ HEADER = """\
 """
 
 
+PRESETS = ASSETS / "config" / "presets"
+
+
 def load_preset(name: str) -> StudyConfig:
     """Return the defaults with the preset's changes. Raises GuideGenError for an unknown preset; names the known."""
-    folder = ASSETS / "config" / "presets"
-    path = folder / f"{name}.yaml"
+    try:
+        return StudyConfig.model_validate(_read_preset(name))
+    except ValidationError as error:
+        raise GuideGenError(f"{PRESETS / name}.yaml: {error}") from None
+
+
+def _read_preset(name: str) -> dict[str, Any]:
+    """Return the changes of a preset; one that `extends` another has all of that one's, too."""
+    path = PRESETS / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
+        known = ", ".join(sorted(p.stem for p in PRESETS.glob("*.yaml")))
         raise GuideGenError(f"no preset '{name}'; known presets: {known}")
     changes = YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
-    try:
-        return StudyConfig.model_validate(changes)
-    except ValidationError as error:
-        raise GuideGenError(f"{path}: {error}") from None
+    merged = _read_preset(changes.pop("extends")) if "extends" in changes else {}
+    update_config(merged, changes)
+    return merged
 
 
 def render_config(config: StudyConfig, title: str) -> str:
