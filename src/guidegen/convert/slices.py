@@ -124,6 +124,6 @@ def locate_slice(case: str, number: int, data: bytes, header: pydicom.Dataset, e
 def hash_pixels(item: Slice) -> str:
     """Return the sha256 of an image's pixel data as it is stored."""
     if (stored := item.stored) is not None:
-        return hashlib.sha256(stored.tobytes()).hexdigest()
+        return hashlib.sha256(stored.data).hexdigest()
     dataset = pydicom.dcmread(io.BytesIO(item.data), specific_tags=["PixelData"])  # type: ignore[arg-type]
     return hashlib.sha256(dataset.PixelData).hexdigest()
