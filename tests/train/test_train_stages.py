@@ -87,6 +87,26 @@ def test_weighted_classes_do_not_become_more_frequent(losses, trained_study, mon
     assert (guess.grad.abs() / (share / share.sum())).max() < 0.05
 
 
+def test_further_prompts_teach_the_layout_alone(trained_study, monkeypatch):
+    cohort, settings = Cohort.load(study := Study.load(trained_study)), study.config.train.semantic_synthesizer
+    settings = settings.model_copy(
+        update={"model": settings.model.model_copy(update={"layout": True, "layout_prompts": 3})}
+    )
+    stage = SemanticSynthesizerStage(SemanticSynthesizer(settings.model, cohort.bind()), cohort, settings, 1)
+    batch = stage.draw_batch(0)
+    assert batch.further.facts.shape == batch.further.known.shape == (3, len(stage.model.binding.classes), 4)
+    monkeypatch.setattr(stage.model.conditioning, "drop_at_random", lambda conditions: conditions)
+    predict = stage.model.predict
+    monkeypatch.setattr(
+        stage.model, "predict", lambda *args, **options: tuple(part.detach() for part in predict(*args, **options))
+    )
+    losses = stage(batch, 0.0)
+    losses["loss"].backward()
+    reached = {key.split(".")[0] for key, p in stage.model.named_parameters() if p.grad is not None and p.grad.any()}
+    assert reached == {"conditioning", "layout"}
+    assert not stage(batch._replace(further=None), 0.0)["loss"].requires_grad
+
+
 def test_small_organs_count_more_in_stage_three(trained_study, monkeypatch):
     stage = build_stage("latent_generator", Study.load(trained_study))
     model = stage.settings.model.model_copy(update={"class_balance": 0.5})

@@ -6,6 +6,7 @@ stage I sees it as one soft ball per class.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +80,10 @@ class LayoutReader(nn.Module):
     def forward(self, heard: Tensor) -> Tensor:
         """Return the facts (B, C, 4) for what was heard (B, width)."""
         return self.read(heard).float().view(-1, self.classes, FACTS) * self.spread + self.centre
+
+    def read_responses(self, responses: Sequence[Tensor], embedding: Tensor) -> Tensor:
+        """Return the facts (B, C, 4) for what `Conditioning` returns."""
+        return self(torch.cat([responses[-1].mean(1), embedding], 1))
 
     def compute_loss(self, guess: Tensor, facts: Tensor, known: Tensor, told: Tensor) -> Tensor:
         """Return the mean smooth L1, in spreads, over the facts that are known of the cases that were told a prompt."""

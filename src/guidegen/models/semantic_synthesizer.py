@@ -79,7 +79,7 @@ class SemanticSynthesizer(nn.Module):
         volume = functional.one_hot(noisy, len(self.binding.classes)).movedim(-1, 1).float()
         layout = None
         if self.layout is not None:
-            layout = self.layout(torch.cat([responses[-1].mean(1), embedding], 1))
+            layout = self.layout.read_responses(responses, embedding)
             shown = layout.detach()
             if given is not None:
                 shown = torch.where(given[1].view(-1, 1, 1), given[0], shown)

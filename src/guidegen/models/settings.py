@@ -91,6 +91,9 @@ class SemanticSynthesizerSettings(Section):
     """Weight of the layout's loss."""
     layout_given: float = Field(0.5, ge=0, le=1)
     """Share of training samples that see the true layout; the others see the one that was read."""
+    layout_prompts: int = Field(0, ge=0)
+    """Further training prompts of which each step learns the layout alone; they cost little, and to read side and size
+    from a prompt takes many."""
     conditioning: ConditioningSettings = ConditioningSettings()  # type: ignore[call-arg]
     """Text and numbers."""
     guidance: float = Field(2.0, ge=0)

@@ -23,11 +23,19 @@ HELD_OUT_TIMES = (0.2, 0.4, 0.6, 0.8, 1.0)
 """Shares of T at which the held-out loss is measured."""
 
 
+class LayoutPrompts(NamedTuple):
+    conditions: Conditions
+    facts: Tensor
+    known: Tensor
+    """Both (B, C, 4), of `measure_layout`."""
+
+
 class LabelBatch(NamedTuple):
     cases: list[str]
     labels: Tensor
     """Class ids (B, n, n, n), int64."""
     conditions: Conditions
+    further: LayoutPrompts | None = None
 
 
 def load_labels(case: CohortCase, binding_grid: int, classes: int) -> Tensor:
@@ -60,23 +68,38 @@ class SemanticSynthesizerStage(nn.Module):
         self.cases = cohort.select(STAGE)
         self.held_out = spread_cases(cohort.select(STAGE, HELD_OUT), settings.optimization.held_out_cases)
         self.register_buffer("class_weights", self._weigh_classes(), persistent=False)
+        self.layouts: dict[str, tuple[Tensor, Tensor]] = {}
         if model.layout is not None:
-            maps = (load_labels(case, model.binding.grid, len(model.binding.classes)) for case in self.cases)
-            found = [measure_layout(labels.unsqueeze(0), len(model.binding.classes)) for labels in maps]
-            model.layout.fit_scale(*(torch.cat(part) for part in zip(*found, strict=True)))
+            for case in self.cases:
+                labels = load_labels(case, model.binding.grid, len(model.binding.classes))
+                facts, known = measure_layout(labels.unsqueeze(0), len(model.binding.classes))
+                self.layouts[case.case] = facts[0], known[0]
+            model.layout.fit_scale(*self._stack_layouts(self.cases))
 
     def make_batch(self, cases: list[CohortCase], prompts: list[int]) -> LabelBatch:
         """Return a batch of some cases, each with one of its prompts."""
         binding = self.model.binding
         labels = torch.stack([load_labels(case, binding.grid, len(binding.classes)) for case in cases])
-        text = [self.cohort.states(case.prompts[i][1]) for case, i in zip(cases, prompts, strict=True)]
-        conditions = self.model.conditioning.pack(text, [c.spacing for c in cases], [c.coverage for c in cases])
-        return LabelBatch([case.case for case in cases], labels, conditions)
+        return LabelBatch([case.case for case in cases], labels, self._pack(cases, prompts))
 
     def draw_batch(self, index: int) -> LabelBatch:
         """Return training batch number `index`."""
         cases = pick_cases(self.cases, self.settings.optimization.batch, index, self.seed, STAGE, self.cohort.shares)
-        return self.make_batch(cases, [pick_prompt(case, index, self.seed) for case in cases])
+        batch = self.make_batch(cases, [pick_prompt(case, index, self.seed) for case in cases])
+        count = self.settings.model.layout_prompts
+        if not self.layouts or not count:
+            return batch
+        cases = pick_cases(self.cases, count, index, self.seed, f"{STAGE} layout", self.cohort.shares)
+        conditions = self._pack(cases, [pick_prompt(case, index, self.seed) for case in cases])
+        return batch._replace(further=LayoutPrompts(conditions, *self._stack_layouts(cases)))
+
+    def _pack(self, cases: list[CohortCase], prompts: list[int]) -> Conditions:
+        text = [self.cohort.states(case.prompts[i][1]) for case, i in zip(cases, prompts, strict=True)]
+        return self.model.conditioning.pack(text, [c.spacing for c in cases], [c.coverage for c in cases])
+
+    def _stack_layouts(self, cases: list[CohortCase]) -> tuple[Tensor, Tensor]:
+        facts, known = zip(*(self.layouts[case.case] for case in cases), strict=True)
+        return torch.stack(facts), torch.stack(known)
 
     @cached_property
     def frequencies(self) -> Tensor:
@@ -118,7 +141,13 @@ class SemanticSynthesizerStage(nn.Module):
         if settings.cross_entropy_weight:
             losses["cross_entropy"] = (functional.cross_entropy(logits, labels, reduction="none") * weights).mean()
         if model.layout is not None and layout is not None and true is not None:
-            losses["layout"] = model.layout.compute_loss(layout, *true, conditions.told)
+            told, facts, known = conditions.told, *true
+            if batch.further is not None:
+                further = model.conditioning.drop_at_random(batch.further.conditions)
+                layout = torch.cat([layout, model.layout.read_responses(*model.conditioning(further))])
+                told = torch.cat([told, further.told])
+                facts, known = torch.cat([facts, batch.further.facts]), torch.cat([known, batch.further.known])
+            losses["layout"] = model.layout.compute_loss(layout, facts, known, told)
         total = sum(getattr(settings, f"{name}_weight") * value for name, value in losses.items())
         return {"loss": torch.as_tensor(total), **losses}
 
