@@ -7,10 +7,11 @@ import pytest
 import torch
 from tiny import BINDING, CLASSES, EMPTY, SYNTHESIZER, make_states, shake
 
-from guidegen.models.layout import SCALE, LayoutReader, draw_balls, measure_layout
+from guidegen.models.knowledge_injection import pack_text
+from guidegen.models.layout import SCALE, LayoutReader, draw_balls, measure_layout, summarise_text
 from guidegen.models.semantic_synthesizer import SemanticSynthesizer
 
-C = len(CLASSES)
+C, E = len(CLASSES), BINDING.text_width
 LAYOUT = SYNTHESIZER.model_copy(update={"layout": True})
 
 
@@ -47,16 +48,29 @@ def test_a_larger_class_makes_a_larger_ball():
     assert draw_balls(large, 16).sum() > 5 * draw_balls(small, 16).sum()
 
 
-def test_loss_leaves_out_what_is_unknown_and_who_was_told_nothing():
-    reader = LayoutReader(8, C)
-    facts, known = (torch.cat([part, part]) for part in measure_layout(make_map(), C))
-    reader.fit_scale(facts, known)
-    far = facts.clone()
-    far[:, 2, 1:] += 5
-    assert reader.compute_loss(far, facts, known, torch.ones(2)) == 0
-    far[1, 1, 0] += 5
-    assert reader.compute_loss(far, facts, known, torch.ones(2)) > 0
-    assert reader.compute_loss(far, facts, known, torch.tensor([1.0, 0.0])) == 0
+def test_regression_reads_what_prompts_say_and_takes_no_notice_of_what_is_unknown():
+    rng = torch.Generator().manual_seed(0)
+    told = torch.randint(0, 2, (60, 2), generator=rng).float()
+    summaries = torch.cat([told, 0.1 * torch.randn(60, 2 * E - 2, generator=rng)], 1)
+    facts, known = torch.zeros(60, C, 4), torch.ones(60, C, 4)
+    facts[:, 1, 0] = 3 * told[:, 0]
+    facts[:, 1, 1] = 0.5 - told[:, 1]
+    known[told[:, 0] == 0, 1, 1:] = 0
+    facts[told[:, 0] == 0, 1, 1] = 100
+    reader = LayoutReader(E, C)
+    reader.fit(summaries, facts, known, 1.0)
+    read = reader(summaries)
+    assert torch.allclose(read[:, 1, 0], facts[:, 1, 0], atol=0.5)
+    assert torch.allclose(read[told[:, 0] == 1, 1, 1], facts[told[:, 0] == 1, 1, 1], atol=0.2)
+    reader.fit(summaries, facts, known, 1e9)
+    assert torch.allclose(reader(summaries)[:, 1, 0], facts[:, 1, 0].mean(), atol=1e-3), "a strong penalty leaves means"
+
+
+def test_padding_has_no_part_in_the_summary():
+    states = make_states(1)
+    short, long = (summarise_text(*pack_text([states], length)) for length in (len(states), len(states) + 5))
+    assert short.shape == (1, 2 * states.shape[1])
+    assert torch.allclose(short, long)
 
 
 def test_stage_one_sees_the_layout_only_of_a_prompt():
@@ -67,16 +81,17 @@ def test_stage_one_sees_the_layout_only_of_a_prompt():
     noisy, times = torch.zeros(1, 16, 16, 16, dtype=torch.long), torch.tensor([60])
     true = measure_layout(make_map(), C)[0]
 
-    def predict(told, facts, given):
+    def predict(told, layout=None):
         with torch.inference_mode():
-            return model.predict(noisy, times, told, given=(facts, torch.tensor([given])))[0]
+            return model(noisy, times, told, layout=layout)
 
-    own = predict(conditions, true, False)
-    assert not torch.equal(predict(conditions, true, True), own)
-    assert torch.equal(predict(conditions, true + 1, False), own)
+    assert model.layout is not None
+    read = model.layout(summarise_text(conditions.text, conditions.tokens))
+    assert not torch.equal(predict(conditions, true), predict(conditions))
+    assert torch.equal(predict(conditions, read), predict(conditions))
     untold = model.conditioning.drop_text(conditions)
     assert untold.told.tolist() == [0]
-    assert torch.equal(predict(untold, true, True), predict(untold, true + 1, True))
+    assert torch.equal(predict(untold, true), predict(untold, true + 1))
 
 
 def test_layout_survives_saving(tmp_path):
@@ -84,10 +99,10 @@ def test_layout_survives_saving(tmp_path):
     model = shake(SemanticSynthesizer(LAYOUT, BINDING, EMPTY))
     assert isinstance(model, SemanticSynthesizer)
     assert model.layout is not None
-    model.layout.centre.fill_(0.25)
+    model.layout.bias.fill_(0.25)
     model.save(tmp_path)
     again = SemanticSynthesizer.load(tmp_path)
     assert again.layout is not None
-    assert torch.equal(again.layout.centre, model.layout.centre)
+    assert torch.equal(again.layout.bias, model.layout.bias)
     options = [[make_states(1)], [None], [None], [3]]
     assert np.array_equal(again.sample(*options, steps=2), model.eval().sample(*options, steps=2))

@@ -15,7 +15,9 @@ from guidegen.atomic import hash_file
 from guidegen.errors import GuideGenError
 from guidegen.manifest import read_manifest
 from guidegen.models.contrast_autoencoder import ContrastAutoencoder
+from guidegen.models.knowledge_injection import pack_text
 from guidegen.models.latent_generator import LatentGenerator
+from guidegen.models.layout import summarise_text
 from guidegen.models.semantic_synthesizer import SemanticSynthesizer
 from guidegen.stages import NETWORKS
 from guidegen.study import Study
@@ -25,7 +27,7 @@ from guidegen.train.engine import make_averaging, set_learning_rate
 from guidegen.train.latent_generator import LatentGeneratorStage
 from guidegen.train.order import pick_cases, spread_cases
 from guidegen.train.run import TRAINERS, list_inputs
-from guidegen.train.semantic_synthesizer import SemanticSynthesizerStage
+from guidegen.train.semantic_synthesizer import FOLDS, SemanticSynthesizerStage
 from guidegen.train.settings import OptimizationSettings
 
 
@@ -75,9 +77,7 @@ def test_weighted_classes_do_not_become_more_frequent(losses, trained_study, mon
     frequencies = torch.bincount(batch.labels.flatten(), minlength=len(stage.class_weights)).double() + 1e-9
     guess = (frequencies / frequencies.sum()).log().float().requires_grad_()
     shape = (len(batch.labels), -1, *batch.labels.shape[1:])
-    monkeypatch.setattr(
-        stage.model, "predict", lambda *_args, **_options: (guess.view(1, -1, 1, 1, 1).expand(shape), None)
-    )
+    monkeypatch.setattr(stage.model, "forward", lambda *_args, **_options: guess.view(1, -1, 1, 1, 1).expand(shape))
     # at t = 1 the posterior is p(x_0) itself, and the KL the cross-entropy
     monkeypatch.setattr("guidegen.train.semantic_synthesizer.draw_times", lambda count, *_: torch.ones(count).long())
     torch.manual_seed(0)
@@ -87,24 +87,26 @@ def test_weighted_classes_do_not_become_more_frequent(losses, trained_study, mon
     assert (guess.grad.abs() / (share / share.sum())).max() < 0.05
 
 
-def test_further_prompts_teach_the_layout_alone(trained_study, monkeypatch):
+def test_layouts_in_training_are_read_without_their_patients(trained_study):
     cohort, settings = Cohort.load(study := Study.load(trained_study)), study.config.train.semantic_synthesizer
-    settings = settings.model_copy(
-        update={"model": settings.model.model_copy(update={"layout": True, "layout_prompts": 3})}
-    )
-    stage = SemanticSynthesizerStage(SemanticSynthesizer(settings.model, cohort.bind()), cohort, settings, 1)
+    settings = settings.model_copy(update={"model": settings.model.model_copy(update={"layout": True})})
+
+    def fit(cases: tuple[CohortCase, ...]) -> SemanticSynthesizerStage:
+        part = Cohort(study, cases)
+        return SemanticSynthesizerStage(SemanticSynthesizer(settings.model, cohort.bind()), part, settings, 1)
+
+    stage = fit(cohort.cases)
+    case = stage.cases[0]
+    own = summarise_text(*pack_text([cohort.states(case.prompts[0][1])], stage.model.binding.max_tokens))
+    read = stage.layouts[case.case][0]
+    fold = sorted({case.patient for case in stage.cases})[::FOLDS]
+    assert case.patient in fold
+    without = fit(tuple(other for other in cohort.cases if other.patient not in fold))
+    assert torch.allclose(read, without.model.layout(own)[0], atol=1e-4)
+    assert not torch.allclose(read, stage.model.layout(own)[0], atol=1e-2)
     batch = stage.draw_batch(0)
-    assert batch.further.facts.shape == batch.further.known.shape == (3, len(stage.model.binding.classes), 4)
-    monkeypatch.setattr(stage.model.conditioning, "drop_at_random", lambda conditions: conditions)
-    predict = stage.model.predict
-    monkeypatch.setattr(
-        stage.model, "predict", lambda *args, **options: tuple(part.detach() for part in predict(*args, **options))
-    )
-    losses = stage(batch, 0.0)
-    losses["loss"].backward()
-    reached = {key.split(".")[0] for key, p in stage.model.named_parameters() if p.grad is not None and p.grad.any()}
-    assert reached == {"conditioning", "layout"}
-    assert not stage(batch._replace(further=None), 0.0)["loss"].requires_grad
+    chosen = [stage.layouts[name] for name in batch.cases]
+    assert all((found == layouts).all((1, 2)).any() for found, layouts in zip(batch.layouts, chosen, strict=True))
 
 
 def test_small_organs_count_more_in_stage_three(trained_study, monkeypatch):

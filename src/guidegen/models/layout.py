@@ -1,12 +1,11 @@
 """The layout of a label map: how much there is of each class and where its centre lies, read from the prompt.
 
 A tumour of a few voxels hardly shows in the loss of a whole label map, so that a prompt's words for it are learned
-late or never. In the layout every class counts the same: it is read from the prompt by regression, and the network of
+late or never. In the layout every class counts the same: it is read from the prompt by a regression, and the network of
 stage I sees it as one soft ball per class.
 """
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +15,7 @@ FACTS = 4
 """Of each class: log volume, then its centre along x, y, z."""
 SCALE = 1e4
 """A volume enters as log(1 + share of the grid × this), so that nothing is 0 and a voxel of a small grid counts."""
-HIDDEN = 256
-LEAST_SPREAD = 0.05
+SMALLEST_SPREAD = 1e-6
 
 
 def measure_layout(labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
@@ -52,41 +50,56 @@ def draw_balls(facts: Tensor, grid: int) -> Tensor:
     return torch.einsum("bc,bcx,bcy,bcz->bcxyz", there, x, y, z)
 
 
+def summarise_text(text: Tensor, tokens: Tensor) -> Tensor:
+    """Return mean and maximum (B, 2 E) of token states (B, T, E), which are zero where `tokens` (B, T) is false."""
+    mean = text.sum(1) / tokens.sum(1, keepdim=True).clamp(min=1)
+    return torch.cat([mean, text.masked_fill(~tokens.unsqueeze(-1), -torch.inf).amax(1)], 1)
+
+
 class LayoutReader(nn.Module):
-    """Predicts the layout from what the knowledge injection answers and from the embedding of the numbers.
+    """Reads the layout from the token states, by a ridge regression that is fitted once and not trained.
 
     Args:
-        width: of the vector that is read.
+        text_width: E of the token states.
         classes: C.
     """
 
-    centre: Tensor
-    spread: Tensor
+    weight: Tensor
+    bias: Tensor
 
-    def __init__(self, width: int, classes: int) -> None:
+    def __init__(self, text_width: int, classes: int) -> None:
         super().__init__()
         self.classes = classes
-        self.read = nn.Sequential(nn.Linear(width, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, classes * FACTS))
-        self.register_buffer("centre", torch.zeros(classes, FACTS))
-        self.register_buffer("spread", torch.ones(classes, FACTS))
+        self.register_buffer("weight", torch.zeros(2 * text_width, classes * FACTS))
+        self.register_buffer("bias", torch.zeros(classes * FACTS))
 
-    def fit_scale(self, facts: Tensor, known: Tensor) -> None:
-        """Take mean and spread of each fact from training cases (N, C, 4), so that all classes weigh the same."""
-        facts, known = facts.to(self.centre.device), known.to(self.centre.device)
-        count = known.sum(0).clamp(min=1)
-        self.centre.copy_((facts * known).sum(0) / count)
-        self.spread.copy_((((facts - self.centre) ** 2 * known).sum(0) / count).sqrt().clamp(min=LEAST_SPREAD))
+    def forward(self, summary: Tensor) -> Tensor:
+        """Return the facts (B, C, 4) that prompts tell, for their summaries (B, 2 E)."""
+        return (summary.float() @ self.weight + self.bias).view(-1, self.classes, FACTS)
 
-    def forward(self, heard: Tensor) -> Tensor:
-        """Return the facts (B, C, 4) for what was heard (B, width)."""
-        return self.read(heard).float().view(-1, self.classes, FACTS) * self.spread + self.centre
+    def fit(self, summaries: Tensor, facts: Tensor, known: Tensor, strength: float) -> None:
+        """Fit the regression to prompts and what is known of their label maps.
 
-    def read_responses(self, responses: Sequence[Tensor], embedding: Tensor) -> Tensor:
-        """Return the facts (B, C, 4) for what `Conditioning` returns."""
-        return self(torch.cat([responses[-1].mean(1), embedding], 1))
-
-    def compute_loss(self, guess: Tensor, facts: Tensor, known: Tensor, told: Tensor) -> Tensor:
-        """Return the mean smooth L1, in spreads, over the facts that are known of the cases that were told a prompt."""
-        known = known * told.view(-1, 1, 1)
-        errors = functional.smooth_l1_loss(guess / self.spread, facts / self.spread, reduction="none")
-        return (errors * known).sum() / known.sum().clamp(min=1)
+        Args:
+            summaries: of `summarise_text`, (N, 2 E).
+            facts: of `measure_layout`, (N, C, 4).
+            known: which facts count, (N, C, 4).
+            strength: penalty on the squared weights of summaries that have unit variance; the errors are summed.
+        """
+        inputs, targets, counts = summaries.double(), facts.flatten(1).double(), known.flatten(1).bool()
+        centre, spread = inputs.mean(0), inputs.std(0, correction=0).clamp(min=SMALLEST_SPREAD)
+        inputs = (inputs - centre) / spread
+        penalty = strength * torch.eye(inputs.shape[1], dtype=inputs.dtype, device=inputs.device)
+        weight = torch.zeros(self.weight.shape, dtype=inputs.dtype, device=inputs.device)
+        bias = torch.zeros(self.bias.shape, dtype=inputs.dtype, device=inputs.device)
+        for rows in counts.unique(dim=1).unbind(1):  # facts that are known of the same prompts are fitted together
+            if not rows.any():
+                continue
+            columns = (counts == rows.unsqueeze(1)).all(0)
+            wanted = targets[rows][:, columns]
+            bias[columns] = wanted.mean(0)
+            x = inputs[rows]
+            weight[:, columns] = torch.linalg.solve(x.T @ x + penalty, x.T @ (wanted - bias[columns]))
+        weight = weight / spread.unsqueeze(1)
+        self.weight.copy_(weight)
+        self.bias.copy_(bias - centre @ weight)

@@ -17,7 +17,7 @@ from guidegen.models.categorical_diffusion import (
     sample_categories,
 )
 from guidegen.models.knowledge_injection import Conditioning, Conditions, Coverage, Spacing
-from guidegen.models.layout import LayoutReader, draw_balls
+from guidegen.models.layout import LayoutReader, draw_balls, summarise_text
 from guidegen.models.model_files import Binding, load_weights, read_description, save_model
 from guidegen.models.prompted_unet import PromptedUNet
 from guidegen.models.settings import SemanticSynthesizerSettings
@@ -52,47 +52,37 @@ class SemanticSynthesizer(nn.Module):
             len(settings.unet.channels),
             self.unet.embedding_width,
         )
-        heard = settings.conditioning.injection_width + self.unet.embedding_width
-        self.layout = LayoutReader(heard, classes) if settings.layout else None
+        self.layout = LayoutReader(binding.text_width, classes) if settings.layout else None
         self.register_buffer("alpha_bar", make_cosine_schedule(settings.timesteps), persistent=False)
 
-    def forward(self, noisy: Tensor, times: Tensor, conditions: Conditions, trust: float = 1.0) -> Tensor:
-        """Return logits of x_0 (B, C, X, Y, Z), float32, for class ids `noisy` (B, X, Y, Z) at `times` (B,).
-
-        `trust` scales the term log q(x_t | x_0); below 1 a voxel's own class counts less than its surroundings.
-        """
-        return self.predict(noisy, times, conditions, trust)[0]
-
-    def predict(
+    def forward(
         self,
         noisy: Tensor,
         times: Tensor,
         conditions: Conditions,
         trust: float = 1.0,
-        given: tuple[Tensor, Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return what `forward` does, and the layout (B, C, 4) that was read from the prompts, None without one.
+        layout: Tensor | None = None,
+    ) -> Tensor:
+        """Return logits of x_0 (B, C, X, Y, Z), float32, for class ids `noisy` (B, X, Y, Z) at `times` (B,).
 
-        `given`: true layouts (B, C, 4) and for which cases (B,) the network sees them instead.
+        `trust` scales the term log q(x_t | x_0); below 1 a voxel's own class counts less than its surroundings.
+        `layout` (B, C, 4) is shown to the network; by default, where it sees one, what the prompts say.
         """
         responses, embedding = self.conditioning(conditions)
         volume = functional.one_hot(noisy, len(self.binding.classes)).movedim(-1, 1).float()
-        layout = None
         if self.layout is not None:
-            layout = self.layout.read_responses(responses, embedding)
-            shown = layout.detach()
-            if given is not None:
-                shown = torch.where(given[1].view(-1, 1, 1), given[0], shown)
-            balls = draw_balls(shown, self.binding.grid) * conditions.told.view(-1, 1, 1, 1, 1)
+            if layout is None:
+                layout = self.layout(summarise_text(conditions.text, conditions.tokens))
+            balls = draw_balls(layout, self.binding.grid) * conditions.told.view(-1, 1, 1, 1, 1)
             volume = torch.cat([volume, balls], 1)
         logits = self.unet(volume, times.float(), responses, embedding).float()
         if not self.settings.likelihood:
-            return logits, layout
+            return logits
         # log q(x_t | x_0) up to a constant: 0 for all classes but the one that is seen
         alpha_bar = self.alpha_bar[times].float()
         gain = trust * torch.log1p(len(self.binding.classes) * alpha_bar / (1 - alpha_bar).clamp(min=1e-6))
         gains = gain.view(-1, 1, 1, 1, 1).expand(-1, 1, *noisy.shape[1:])
-        return logits.scatter_add(1, noisy.unsqueeze(1), gains), layout
+        return logits.scatter_add(1, noisy.unsqueeze(1), gains)
 
     @torch.inference_mode()
     def sample(

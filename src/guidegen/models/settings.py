@@ -87,13 +87,11 @@ class SemanticSynthesizerSettings(Section):
     """The network."""
     layout: bool = False
     """Read the layout (volume and centre of each class) from the prompt and show it to the network."""
-    layout_weight: float = Field(1.0, ge=0)
-    """Weight of the layout's loss."""
+    layout_ridge: float = Field(100.0, gt=0)
+    """Strength of the ridge regression that reads it."""
     layout_given: float = Field(0.5, ge=0, le=1)
-    """Share of training samples that see the true layout; the others see the one that was read."""
-    layout_prompts: int = Field(0, ge=0)
-    """Further training prompts of which each step learns the layout alone; they cost little, and to read side and size
-    from a prompt takes many."""
+    """Share of training samples that see the true layout; the others see what is read by a regression that was fitted
+    without their patients."""
     conditioning: ConditioningSettings = ConditioningSettings()  # type: ignore[call-arg]
     """Text and numbers."""
     guidance: float = Field(2.0, ge=0)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from guidegen.models.categorical_diffusion import compute_posterior_kl, draw_times, q_sample
-from guidegen.models.knowledge_injection import Conditions
-from guidegen.models.layout import measure_layout
+from guidegen.models.knowledge_injection import Conditions, pack_text
+from guidegen.models.layout import LayoutReader, measure_layout, summarise_text
 from guidegen.models.semantic_synthesizer import SemanticSynthesizer
 from guidegen.seeds import derive_rng, derive_seed
 from guidegen.train.cohort import HELD_OUT, Cohort, CohortCase, measure_frequencies
@@ -19,15 +19,9 @@ from guidegen.train.order import pick_cases, pick_prompt, spread_cases
 from guidegen.train.settings import SemanticSynthesizerTraining
 
 STAGE = "semantic_synthesizer"
+FOLDS = 5
 HELD_OUT_TIMES = (0.2, 0.4, 0.6, 0.8, 1.0)
 """Shares of T at which the held-out loss is measured."""
-
-
-class LayoutPrompts(NamedTuple):
-    conditions: Conditions
-    facts: Tensor
-    known: Tensor
-    """Both (B, C, 4), of `measure_layout`."""
 
 
 class LabelBatch(NamedTuple):
@@ -35,7 +29,8 @@ class LabelBatch(NamedTuple):
     labels: Tensor
     """Class ids (B, n, n, n), int64."""
     conditions: Conditions
-    further: LayoutPrompts | None = None
+    layouts: Tensor | None = None
+    """What a regression that was fitted without their patients reads from the prompts, (B, C, 4)."""
 
 
 def load_labels(case: CohortCase, binding_grid: int, classes: int) -> Tensor:
@@ -68,38 +63,58 @@ class SemanticSynthesizerStage(nn.Module):
         self.cases = cohort.select(STAGE)
         self.held_out = spread_cases(cohort.select(STAGE, HELD_OUT), settings.optimization.held_out_cases)
         self.register_buffer("class_weights", self._weigh_classes(), persistent=False)
-        self.layouts: dict[str, tuple[Tensor, Tensor]] = {}
+        self.layouts = {}
         if model.layout is not None:
-            for case in self.cases:
-                labels = load_labels(case, model.binding.grid, len(model.binding.classes))
-                facts, known = measure_layout(labels.unsqueeze(0), len(model.binding.classes))
-                self.layouts[case.case] = facts[0], known[0]
-            model.layout.fit_scale(*self._stack_layouts(self.cases))
+            with torch.device("cpu"):  # also where only the cost of a step is counted, on the device `meta`
+                self.layouts = self._fit_layout(model.layout)
 
     def make_batch(self, cases: list[CohortCase], prompts: list[int]) -> LabelBatch:
         """Return a batch of some cases, each with one of its prompts."""
         binding = self.model.binding
         labels = torch.stack([load_labels(case, binding.grid, len(binding.classes)) for case in cases])
-        return LabelBatch([case.case for case in cases], labels, self._pack(cases, prompts))
+        text = [self.cohort.states(case.prompts[i][1]) for case, i in zip(cases, prompts, strict=True)]
+        conditions = self.model.conditioning.pack(text, [c.spacing for c in cases], [c.coverage for c in cases])
+        return LabelBatch([case.case for case in cases], labels, conditions)
 
     def draw_batch(self, index: int) -> LabelBatch:
         """Return training batch number `index`."""
         cases = pick_cases(self.cases, self.settings.optimization.batch, index, self.seed, STAGE, self.cohort.shares)
-        batch = self.make_batch(cases, [pick_prompt(case, index, self.seed) for case in cases])
-        count = self.settings.model.layout_prompts
-        if not self.layouts or not count:
+        prompts = [pick_prompt(case, index, self.seed) for case in cases]
+        batch = self.make_batch(cases, prompts)
+        if not self.layouts:
             return batch
-        cases = pick_cases(self.cases, count, index, self.seed, f"{STAGE} layout", self.cohort.shares)
-        conditions = self._pack(cases, [pick_prompt(case, index, self.seed) for case in cases])
-        return batch._replace(further=LayoutPrompts(conditions, *self._stack_layouts(cases)))
+        layouts = [self.layouts[case.case][i] for case, i in zip(cases, prompts, strict=True)]
+        return batch._replace(layouts=torch.stack(layouts))
 
-    def _pack(self, cases: list[CohortCase], prompts: list[int]) -> Conditions:
-        text = [self.cohort.states(case.prompts[i][1]) for case, i in zip(cases, prompts, strict=True)]
-        return self.model.conditioning.pack(text, [c.spacing for c in cases], [c.coverage for c in cases])
+    def _fit_layout(self, reader: LayoutReader) -> dict[str, Tensor]:
+        """Fit the regression to all training prompts.
 
-    def _stack_layouts(self, cases: list[CohortCase]) -> tuple[Tensor, Tensor]:
-        facts, known = zip(*(self.layouts[case.case] for case in cases), strict=True)
-        return torch.stack(facts), torch.stack(known)
+        Returns:
+            By case, what a regression that was fitted without a fifth of the patients, this one among them, reads from
+            each of its prompts (P, C, 4): the network is not to rely on layouts more than on those of new prompts.
+        """
+        binding = self.model.binding
+        classes, length = len(binding.classes), binding.max_tokens
+        owners = [case for case in self.cases for _ in case.prompts]
+        words = [self.cohort.states(key) for case in self.cases for _, key in case.prompts]
+        summaries = torch.cat([summarise_text(*pack_text([states], length)) for states in words])
+        maps = [load_labels(case, binding.grid, classes).unsqueeze(0) for case in self.cases]
+        measured = [measure_layout(labels, classes) for labels in maps]
+        repeats = torch.tensor([len(case.prompts) for case in self.cases])
+        facts, known = (torch.cat(part).repeat_interleave(repeats, 0) for part in zip(*measured, strict=True))
+        patients = {patient: number for number, patient in enumerate(sorted({case.patient for case in self.cases}))}
+        folds = torch.tensor([patients[case.patient] % FOLDS for case in owners])
+        strength = self.settings.model.layout_ridge
+        read = torch.zeros_like(facts)
+        for fold in range(FOLDS):
+            left_out = folds == fold
+            if left_out.all():
+                continue
+            other = LayoutReader(binding.text_width, classes)
+            other.fit(summaries[~left_out], facts[~left_out], known[~left_out], strength)
+            read[left_out] = other(summaries[left_out])
+        reader.fit(summaries, facts, known, strength)
+        return {case.case: part for case, part in zip(self.cases, read.split(repeats.tolist()), strict=True)}
 
     @cached_property
     def frequencies(self) -> Tensor:
@@ -124,11 +139,11 @@ class SemanticSynthesizerStage(nn.Module):
         uniform, replacement = torch.rand(2, *labels.shape, device=labels.device)
         noisy = q_sample(labels, alpha_bar, len(model.binding.classes), uniform, replacement)
         conditions = model.conditioning.drop_at_random(batch.conditions)
-        true = measure_layout(labels, len(model.binding.classes)) if model.layout is not None else None
-        given = None
-        if true is not None:
-            given = true[0], torch.rand(len(labels), device=labels.device) < settings.layout_given
-        logits, layout = model.predict(noisy, times, conditions, given=given)
+        layout = batch.layouts
+        if layout is not None:
+            given = torch.rand(len(labels), device=labels.device) < settings.layout_given
+            layout = torch.where(given.view(-1, 1, 1), measure_layout(labels, len(model.binding.classes))[0], layout)
+        logits = model(noisy, times, conditions, layout=layout)
         # Weighted losses make p(x_0) proportional to weight times frequency; with the adjustment softmax(logits) itself
         # stays unweighted (Menon et al. 2021, logit adjustment).
         logits = logits + self.class_weights.log().view(1, -1, 1, 1, 1)
@@ -140,14 +155,6 @@ class SemanticSynthesizerStage(nn.Module):
             losses["kl"] = (kl * weights).mean()
         if settings.cross_entropy_weight:
             losses["cross_entropy"] = (functional.cross_entropy(logits, labels, reduction="none") * weights).mean()
-        if model.layout is not None and layout is not None and true is not None:
-            told, facts, known = conditions.told, *true
-            if batch.further is not None:
-                further = model.conditioning.drop_at_random(batch.further.conditions)
-                layout = torch.cat([layout, model.layout.read_responses(*model.conditioning(further))])
-                told = torch.cat([told, further.told])
-                facts, known = torch.cat([facts, batch.further.facts]), torch.cat([known, batch.further.known])
-            losses["layout"] = model.layout.compute_loss(layout, facts, known, told)
         total = sum(getattr(settings, f"{name}_weight") * value for name, value in losses.items())
         return {"loss": torch.as_tensor(total), **losses}
 
