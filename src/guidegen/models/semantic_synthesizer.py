@@ -71,9 +71,8 @@ class SemanticSynthesizer(nn.Module):
         responses, embedding = self.conditioning(conditions)
         volume = functional.one_hot(noisy, len(self.binding.classes)).movedim(-1, 1).float()
         if self.layout is not None:
-            if layout is None:
-                layout = self.layout(summarise_text(conditions.text, conditions.tokens))
-            balls = draw_balls(layout, self.binding.grid) * conditions.told.view(-1, 1, 1, 1, 1)
+            read = self.layout(summarise_text(conditions.text, conditions.tokens)) if layout is None else layout
+            balls = draw_balls(read, self.binding.grid) * conditions.told.view(-1, 1, 1, 1, 1)
             volume = torch.cat([volume, balls], 1)
         logits = self.unet(volume, times.float(), responses, embedding).float()
         if not self.settings.likelihood:
