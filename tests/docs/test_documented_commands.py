@@ -25,6 +25,7 @@ NOT_RUN = {
     r"git clone <.*": "no address, no internet",
     r"make demo": "the whole study at demo size; the smoke study stands for it",
     r"make (config|lint|test|\.venv/ready)": "tiers of CI, which runs them on the clone itself",
+    r"guidegen run --study studies/demo-long": "an hour of trainings; the smoke study stands for it",
     r"guidegen run --study studies/paper( -- --(workflow-profile|until) .*)?": "73 GB from the internet, then GPUs",
     r"guidegen run --study studies/hospital -- data": "27 s of CPU; tests/real runs local data in whole",
     r"guidegen (estimate|doctor) --study studies/paper": "tests/estimate and tests/doctor run them; twice is too dear",
