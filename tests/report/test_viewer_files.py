@@ -2,14 +2,17 @@
 
 import base64
 import json
+import re
 
 import nibabel
 import numpy as np
 import pytest
+from bundled_libraries import LIBRARIES, read_bundled_files, write_licences
 
 from guidegen.manifest import read_manifest
 from guidegen.report.page import write_report
-from guidegen.report.viewer_files import embed_pair
+from guidegen.report.viewer_files import LIBRARY_LICENCES, embed_pair
+from guidegen.services import ServiceError
 from guidegen.study import Study
 
 AFFINE = np.array([[1.0, 0, 0, -10], [0, 2, 0, 20], [0, 0, 4, -30], [0, 0, 0, 1]])
@@ -63,3 +66,28 @@ def test_volumes_are_kept_until_their_files_change(small_study: Study) -> None:
     write_report(study)
     after = {name: (study.root / row["path"]).stat().st_mtime_ns for name, row in rows.items()}
     assert {name for name in rows if after[name] != times[name]} == {case}
+
+
+def test_licences_of_all_that_the_bundle_holds_lie_beside_it(small_study: Study) -> None:
+    write_report(small_study)
+    rows = {row["case"]: row for row in read_manifest(small_study.root / "results" / "report" / "viewer.tsv")}
+    if rows["niivue"]["status"] == "excluded":
+        pytest.skip(rows["niivue"]["reason"])
+    licences = small_study.root / rows["niivue"]["libraries_path"]
+    assert licences.parent == (small_study.root / rows["niivue"]["path"]).parent
+    assert licences.read_bytes() == LIBRARY_LICENCES.read_bytes()
+    sections = re.findall(r"={100}\n(\S+) (\S+)\n={100}\n", licences.read_text(encoding="utf-8"))
+    assert sections == [(library.package.name, library.package.version) for library in LIBRARIES]
+    assert {package for package, _ in read_bundled_files()} == {name for name, _ in sections}
+
+
+def test_licences_are_those_of_the_very_files_in_the_bundle() -> None:
+    packages = {library.package.name: library.package for library in LIBRARIES}
+    try:
+        for name, package in packages.items():
+            bundled = {path: text for (owner, path), text in read_bundled_files().items() if owner == name}
+            files = package.read_members(list(bundled))
+            assert {path: data.decode() for path, data in files.items()} == bundled, name
+        assert LIBRARY_LICENCES.read_text(encoding="utf-8") == write_licences()
+    except ServiceError as error:
+        pytest.skip(str(error))

@@ -13,6 +13,8 @@ COLUMNS = ("phase", "resource", "per", "value", "measured")
 GB = 1e9
 CHECKPOINT_COPIES = 4
 """Weights, their average, and the two moments of AdamW."""
+SEGMENTER_COPIES = 2
+"""In the results, and in the state folder, from which they come without another training."""
 
 
 @dataclass
@@ -80,23 +82,43 @@ def estimate_study(study: Study) -> Estimate:
     cases = len({row["case"] for row in rows if row["role"] == "ct"})
     names, count = len(study.collections), len(shards)
     networks = count_networks(study)
+    phantoms = _find_phantoms(study)
     data = [
+        PhaseEstimate("index", 0, disk_gb=sum(_measure_collection(study, name) for name in phantoms) / GB),
         PhaseEstimate("retrieve", count + names, fetched_gb, all_gb, costs.cpu_h("retrieve", count, all_gb, "GB")),
         PhaseEstimate("convert", count, cpu_h=costs.cpu_h("convert", count, ct_gb, "GB")),
         PhaseEstimate("mask", count, cpu_h=costs.cpu_h("mask", count, ct_gb, "GB")),
-        PhaseEstimate("pair", names, cpu_h=costs.cpu_h("pair", names, cases, "case")),
+        PhaseEstimate(
+            "pair", names, 0, cases * costs["pair", "disk_gb", "case"], costs.cpu_h("pair", names, cases, "case")
+        ),
         _estimate_prepare(study, costs, cases),
     ]
-    for phase in data[1:3]:
-        phase.disk_gb = ct_gb * costs[phase.phase, "disk_gb", "GB"]
+    for phase in data[2:4]:
+        for row in rows:
+            if row["role"] == "ct":
+                unit = "phantom GB" if row["collection"] in phantoms else "GB"
+                phase.disk_gb += int(row["bytes"]) / GB * costs[phase.phase, "disk_gb", unit]
     parts = [*data, *_estimate_models(study, costs, cases, networks)]
     return Estimate(parts, _list_notes(study))
+
+
+def _find_phantoms(study: Study) -> set[str]:
+    """Return the collections of the embedded archive, which takes disk in the study itself."""
+    if study.config.index.phantom is None:
+        return set()
+    return {name for name, collection in study.collections.items() if collection.source == "archive"}
+
+
+def _measure_collection(study: Study, name: str) -> int:
+    """Return the bytes of all series of a collection, used or not."""
+    excluded = read_tsv(study.index_table(name).with_name(f"{name}.excluded.tsv"), ["bytes"])
+    return sum(int(row["bytes"]) for row in [*study.read_index(name), *excluded])
 
 
 def _estimate_prepare(study: Study, costs: Costs, cases: int) -> PhaseEstimate:
     grid = study.config.prepare.grid
     voxels = cases * ((2 * grid) ** 3 + grid**3) / 1e6
-    disk = cases * (2 * (2 * grid) ** 3 + grid**3) / GB
+    disk = cases * ((2 * (2 * grid) ** 3 + grid**3) / GB + costs["prepare", "disk_gb", "case"])
     return PhaseEstimate("prepare", 1, 0, disk, costs.cpu_h("prepare", 1, voxels, "Mvoxel"))
 
 
@@ -111,17 +133,17 @@ def _estimate_models(study: Study, costs: Costs, cases: int, networks: NetworkCo
     train.disk_gb = cases * 2 * channels * (grid // 2) ** 3 / GB
     for stage, size in networks.weights.items():
         kept = getattr(config.train, stage).optimization.checkpoints_kept
-        train.disk_gb += size * (1 + CHECKPOINT_COPIES * kept) / GB
+        train.disk_gb += size * (1 + CHECKPOINT_COPIES * (kept + 1)) / GB
     synthesize = PhaseEstimate("synthesize", sum(2 + len(config.synthesize.list_shards(name)) for name in sets))
     _spend(synthesize, generated * networks.sampling.operations, study, costs)
-    synthesize.disk_gb = generated * 2 * (2 * grid) ** 3 / GB * costs["convert", "disk_gb", "GB"]
+    synthesize.disk_gb = generated * 2 * (2 * grid) ** 3 / GB * costs["synthesize", "disk_gb", "GB"]
     runs = len(config.segment.list_runs())
     segment = PhaseEstimate("segment", runs)
     _spend(segment, runs * networks.segmenter, study, costs)
-    segment.disk_gb = runs * test * grid**3 / GB
+    segment.disk_gb = runs * (test * grid**3 + SEGMENTER_COPIES * networks.segmenter_weights) / GB
     judged = (generated + runs * test) * grid**3 / 1e6
     evaluate = PhaseEstimate("evaluate", 1, cpu_h=costs.cpu_h("evaluate", 1, judged, "Mvoxel"))
-    report = PhaseEstimate("report", 1, cpu_h=costs["report", "cpu_s", "job"] / 3600)
+    report = PhaseEstimate("report", 1, 0, costs["report", "disk_gb", "job"], costs["report", "cpu_s", "job"] / 3600)
     return [train, synthesize, segment, evaluate, report]
 
 
@@ -141,8 +163,11 @@ def _list_notes(study: Study) -> list[str]:
         "each synthetic case is counted once; gates that reject make it more, at most "
         f"{config.synthesize.max_attempts} times",
     ]
+    if _find_phantoms(study):
+        notes.insert(0, "disk of index is the embedded archive: all its series, used or not")
     uses = {name for name in study.collections if config.mask.uses("totalsegmentator", name)}
     if uses:
         notes.append(f"without TotalSegmentator, which labels {', '.join(sorted(uses))}: it was not measured")
+    notes.append("disk of train counts the last checkpoints and one more, the best; removing `.guidegen` frees them")
     notes.append("`guidegen version commit` keeps a second copy of all bulk in DVC's cache")
     return notes

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from guidegen.segment.training import build_network
 from guidegen.stages import NETWORKS
@@ -33,6 +33,8 @@ class NetworkCosts:
     """Operations of encoding one CT."""
     weights: dict[str, int]
     """Bytes of the float32 weights, by stage."""
+    segmenter_weights: int
+    """Bytes of the float32 weights of one segmenter."""
 
 
 def count_networks(study: Study) -> NetworkCosts:
@@ -42,15 +44,15 @@ def count_networks(study: Study) -> NetworkCosts:
         optimization = getattr(config.train, name).optimization
         batches = optimization.steps * optimization.accumulate
         training[name] = count_mean_batch(study, name).work.operations * batches
-        parameters = _build(study, name).model.parameters()
-        weights[name] = BYTES_PER_PARAMETER * sum(parameter.numel() for parameter in parameters)
+        weights[name] = _size_weights(_build(study, name).model)
     classes, grid = len(study.labels), config.prepare.grid
     with torch.device("meta"), torch.no_grad():
         segmenter = build_network(config.segment, classes)
         side = min(config.segment.patch, grid if config.segment.resolution == "labels" else 2 * grid)
         patch = count_work(lambda: segmenter(torch.empty(1, 1, side, side, side))).operations
     segmenters = PASSES_PER_STEP * patch * config.segment.steps * config.segment.batch
-    return NetworkCosts(training, count_sample(study), segmenters, count_encoding(study), weights)
+    sampling, encoding = count_sample(study), count_encoding(study)
+    return NetworkCosts(training, sampling, segmenters, encoding, weights, _size_weights(segmenter))
 
 
 def count_sample(study: Study) -> Work:
@@ -72,6 +74,10 @@ def count_encoding(study: Study) -> float:
     """Return the operations of encoding one CT."""
     autoencoder, ct = _build(study, "contrast_autoencoder").model, _shape(1, *(2 * study.config.prepare.grid,) * 3)
     return count_work(lambda: autoencoder.encode_moments(ct, None)).operations
+
+
+def _size_weights(network: nn.Module) -> int:
+    return BYTES_PER_PARAMETER * sum(parameter.numel() for parameter in network.parameters())
 
 
 def _build(study: Study, name: str) -> Any:

@@ -15,6 +15,7 @@ import nibabel
 import numpy as np
 from isal import igzip
 
+from guidegen.atomic import hash_file
 from guidegen.codehash import code_hash
 from guidegen.errors import GuideGenError, ItemExcluded
 from guidegen.labels import LabelTable
@@ -30,12 +31,15 @@ NIIVUE = NpmPackage(
 )
 """The newest release whose package holds its licence."""
 BUNDLE, LICENCE = "dist/niivue.umd.js", "LICENSE"
+LIBRARY_LICENCES = Path(__file__).parent / "assets" / "niivue.libraries.LICENSE.txt"
+"""Those of the libraries in the bundle, which NiiVue's package lacks; `tests/report/bundled_libraries.py` writes it."""
 LIBRARY = "niivue"
 """Its row in the manifest."""
 BONE = Window("bone", 400, 1800)
 WINDOWS = (LUNG, SOFT_TISSUE, BONE)
 FOLDER = ("results", "report", "viewer")
-COLUMNS = ("licence_path", "licence_bytes", "licence_sha256", "voxel_mm", "reduced")
+LICENCE_FILES = {"licence": "niivue.LICENSE.txt", "libraries": LIBRARY_LICENCES.name}
+COLUMNS = (*(f"{key}_{part}" for key in LICENCE_FILES for part in ("path", "bytes", "sha256")), "voxel_mm", "reduced")
 log = logging.getLogger(__name__)
 
 
@@ -76,7 +80,8 @@ def write_viewer(study: Study, cases: Iterable[ViewedCase]) -> dict[str, dict[st
         ShardFailed: a volume cannot be read.
     """
     library, reason = read_library()
-    items = [Item(LIBRARY, {"integrity": NIIVUE.integrity, "reason": reason}, library or reason)]
+    origin = {"integrity": NIIVUE.integrity, "libraries": hash_file(LIBRARY_LICENCES), "reason": reason}
+    items = [Item(LIBRARY, origin, library or reason)]
     items += [Item(entry.case, dict(entry.inputs), entry) for entry in cases]
     edge = study.config.report.viewer_edge
     rows = process_items(
@@ -102,9 +107,10 @@ def _write_item(study: Study, item: Item, folder: Path) -> Outcome:
     if isinstance(item.payload, str):
         raise ItemExcluded(item.payload)
     if item.case == LIBRARY:
-        files = {"": "niivue.js", "licence": "niivue.LICENSE.txt"}
-        for name, member in zip(files.values(), (BUNDLE, LICENCE), strict=True):
-            (folder / name).write_bytes(item.payload[member])
+        contents = (item.payload[BUNDLE], item.payload[LICENCE], LIBRARY_LICENCES.read_bytes())
+        files = {"": "niivue.js", **LICENCE_FILES}
+        for name, content in zip(files.values(), contents, strict=True):
+            (folder / name).write_bytes(content)
         return Outcome(files)
     entry: ViewedCase = item.payload
     ct, labels = (nibabel.as_closest_canonical(nibabel.load(study.root / name)) for name in (entry.ct, entry.labels))

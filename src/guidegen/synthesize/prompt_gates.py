@@ -5,10 +5,10 @@ from scipy import ndimage
 
 from guidegen.labels import TUMOUR, LabelTable
 from guidegen.mask.measure import find_largest_part, measure_diameter
+from guidegen.mask.sites import name_class
 from guidegen.pair.vocabulary import SITES
 from guidegen.statements import Side
 from guidegen.synthesize.pair import GateResult, Pair
-from guidegen.synthesize.prompts import CLASS_OF_SITE
 from guidegen.synthesize.reference import Reference
 from guidegen.synthesize.settings import GateSettings
 
@@ -53,7 +53,7 @@ def _check_tumour_place(pair: Pair, table: LabelTable, settings: GateSettings) -
         middle = float(np.argwhere(largest)[:, 0].mean())
         side = Side.RIGHT if middle > _find_midline(pair, table) else Side.LEFT
         checks.append("" if side is said.side else f"tumour on the {side} instead of the {said.side}")
-    site = CLASS_OF_SITE.get(said.site or "", (said.site or "").replace(" ", "_"))
+    site = name_class(said.site or "")
     if site in table.ids:
         shell = np.asarray(ndimage.binary_dilation(largest, np.ones((3, 3, 3))), bool)
         touches = bool((pair.labels[shell] == table.ids[site]).any())

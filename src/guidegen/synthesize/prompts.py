@@ -10,6 +10,7 @@ from typing import Any
 
 from guidegen.errors import GuideGenError
 from guidegen.labels import LabelTable
+from guidegen.mask.sites import name_class
 from guidegen.pair.parse import read_statements
 from guidegen.statements import Statements
 from guidegen.synthesize.contradictions import find_contradictions
@@ -18,8 +19,6 @@ from guidegen.tables import read_tsv
 LONGEST_PROMPT = 2000
 FOREIGN_SHARE = 0.3
 """With a larger share of letters beyond the Latin alphabet, a text that says nothing is called foreign."""
-CLASS_OF_SITE = {"rectum": "colon"}
-"""Sites whose organ is part of a torso class of another name."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,7 @@ def list_notes(text: str, table: LabelTable) -> list[str]:
         foreign = sum(letter > "ɏ" for letter in letters) > FOREIGN_SHARE * len(letters)
         language = "; prompts are read in English" if foreign else ""
         notes.append(f"no statement understood, the text goes to the encoder as it is{language}")
-    site_class = CLASS_OF_SITE.get(stated.site or "", (stated.site or "").replace(" ", "_"))
-    if stated.site and site_class not in table.ids:
+    if stated.site and name_class(stated.site) not in table.ids:
         notes.append(
             f"the label map has no class for the {stated.site}: it is not drawn, and a mass in it lies anywhere"
         )
