@@ -7,6 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 from torch import nn
 
 from guidegen.labels import load_labels
@@ -96,6 +97,7 @@ def test_damaged_copies_fail_the_gate_that_should_notice(torso: Pair, gates: Gat
     seam = torso.ct.copy()
     seam[:, :, 85:] += 300
     assert "noise" in list_failing(gates, replace(torso, ct=torso.ct + noise))
+    assert "noise" in list_failing(gates, replace(torso, ct=ndimage.gaussian_filter(torso.ct, 2)))
     assert "hu" in list_failing(gates, replace(torso, ct=torso.ct + np.int16(400)))
     assert "seams" in list_failing(gates, replace(torso, ct=seam))
     assert "tumour" in list_failing(gates, replace(torso, labels=np.where(torso.labels == 3, 20, torso.labels)))

@@ -100,6 +100,7 @@ def test_wrong_hu_fails_the_hu_gate_only(pair: Pair, reference: Reference) -> No
 def test_noise_and_blur_fail_the_noise_gate(pair: Pair, reference: Reference) -> None:
     noise = np.random.default_rng(1).normal(0, 80, pair.ct.shape).astype(np.int16)
     assert failing(replace(pair, ct=pair.ct + noise), reference) == {"noise"}
+    assert "noise" in failing(replace(pair, ct=ndimage.gaussian_filter(pair.ct, 2)), reference)
     flat = pair.ct.copy()
     for index in np.unique(pair.labels):
         flat[pair.labels == index] = np.median(pair.ct[pair.labels == index])
