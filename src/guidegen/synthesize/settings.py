@@ -113,6 +113,8 @@ class GateSettings(Section):
     """Share of the present classes whose median HU must be in the range of `labels.tsv`."""
     noise_factor: float = Field(3.0, ge=1)
     """Noise within organs may be this many times more or less than in any of a sample of training cases."""
+    edge_share: float = Field(0.8, ge=0, le=1)
+    """Least steepness of organ borders (gate `noise`), as a share of the least in that sample."""
     seam_factor: float = Field(2.0, ge=1)
     """The largest step between neighbouring planes, relative to the planes around them, may be this many times that of
     any of the sample."""
