@@ -86,7 +86,7 @@ def make_plausible(grid: int, ct: np.ndarray) -> Pair:
 def make_reference(pair: Pair, classes: int) -> Reference:
     """Return a reference of one case, the pair itself: gates cost the same with any."""
     volumes = measure_volumes(pair.labels, SPACING, classes)[None]
-    return Reference(volumes, (("", ""),), np.array([measure_noise(pair) or 1.0]), np.array([2.0]))
+    return Reference(volumes, (("", ""),), np.array([measure_noise(pair) or 1.0]), np.array([2.0]), np.array([0.1]))
 
 
 MEASURE = """

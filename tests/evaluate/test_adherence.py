@@ -6,7 +6,8 @@ import pytest
 from guidegen.evaluate.adherence import contrast_ranks, correlate_ranks, evaluate_adherence
 from guidegen.evaluate.attributes import fit_instruments
 from guidegen.evaluate.bootstrap import draw_weights
-from guidegen.evaluate.cases import read_real_cases, read_synthetic_cases
+from guidegen.evaluate.cases import list_synthetic, read_real_cases, read_synthetic_cases, read_volume
+from guidegen.evaluate.observe import observe_case
 from guidegen.prepare.cohort import read_cohort
 from guidegen.seeds import derive_rng
 
@@ -59,6 +60,37 @@ def test_wrong_hu_moves_only_the_phase(measured) -> None:
     assert {k: v for k, v in before.items() if k != "contrast phase"} == {
         k: v for k, v in after.items() if k != "contrast phase"
     }
+
+
+def observe_spoilt(study, made, spoil) -> list:
+    """The generated cases as they are read after label map and CT were spoilt."""
+    rows = {row["case"]: row for row in list_synthetic(study, "adherence")}
+    spoilt = []
+    for case in made:
+        labels, spacing = read_volume(study.root / rows[case.case]["labels_path"])
+        ct, _ = read_volume(study.root / rows[case.case]["path"])
+        spoilt.append(replace(case, seen=observe_case(*spoil(labels, ct), spacing, study.labels)))
+    return spoilt
+
+
+def test_mirror_images_move_the_side_and_the_kidney_and_nothing_else(obedient_study, measured) -> None:
+    made, real, tools = measured
+    mirrored = observe_spoilt(obedient_study, made, lambda labels, ct: (labels[::-1], ct[::-1]))
+    before = evaluate_adherence(made, real, tools, seed=1)["attributes"]
+    after = evaluate_adherence(mirrored, real, tools, seed=1)["attributes"]
+    assert after["tumour side"]["verdict"] == "ignored"
+    assert after["tumour side"]["true"]["value"] < 0.1
+    assert after["absent organs"]["true"]["value"] < before["absent organs"]["true"]["value"]
+    for name in ("coverage", "tumour presence", "contrast phase", "tumour size"):
+        assert after[name] == before[name]
+
+
+def test_empty_label_maps_follow_no_prompt(obedient_study, measured) -> None:
+    made, real, tools = measured
+    empty = observe_spoilt(obedient_study, made, lambda labels, ct: (np.zeros_like(labels), ct))
+    found = evaluate_adherence(empty, real, tools, seed=1)
+    assert {name: found["attributes"][name]["verdict"] for name in CONTROLLED} == dict.fromkeys(CONTROLLED, "ignored")
+    assert all(name in found["alarm"] for name in CONTROLLED)
 
 
 def test_requests_that_do_not_vary_are_not_tested(measured) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 from torch import nn
 
 from guidegen.labels import load_labels
 from guidegen.segment.settings import SegmentSettings
 from guidegen.synthesize.agreement import RealSegmenter
 from guidegen.synthesize.gates import Gates
-from guidegen.synthesize.image_measures import measure_noise, measure_seams
+from guidegen.synthesize.image_measures import measure_noise, measure_seams, measure_sharpness
 from guidegen.synthesize.pair import Pair
 from guidegen.synthesize.reference import Reference, measure_volumes
 from guidegen.synthesize.settings import GateSettings
@@ -60,10 +61,11 @@ def gates(torso: Pair) -> Gates:
     heart = load_canonical("TotalSegmentator_testdata/chest_ct_1p5mm_heart.nii.gz") > 0
     chest = load_canonical("TotalSegmentator_testdata/chest_ct_1p5mm.nii.gz").astype(np.int16)
     other = Pair(heart.astype(np.uint8) * np.uint8(TABLE.ids["heart"]), chest, (1.5, 1.5, 1.5))
-    noise, seam = measure_noise(other), measure_seams(other, TABLE)
+    noise, seam, sharpness = measure_noise(other), measure_seams(other, TABLE), measure_sharpness(other)
     assert seam
     settings = GateSettings(volume_factor=3)  # type: ignore[call-arg]  # two people do not span the range of people
-    return Gates(TABLE, settings, Reference(np.array(volumes), (("", ""),) * 2, np.array([noise]), np.array([seam[0]])))
+    measured = (np.array([value]) for value in (noise, seam[0], sharpness))
+    return Gates(TABLE, settings, Reference(np.array(volumes), (("", ""),) * 2, *measured))
 
 
 def list_failing(gates: Gates, pair: Pair) -> set[str]:
@@ -96,6 +98,7 @@ def test_damaged_copies_fail_the_gate_that_should_notice(torso: Pair, gates: Gat
     seam = torso.ct.copy()
     seam[:, :, 85:] += 300
     assert "noise" in list_failing(gates, replace(torso, ct=torso.ct + noise))
+    assert "noise" in list_failing(gates, replace(torso, ct=ndimage.gaussian_filter(torso.ct, 2)))
     assert "hu" in list_failing(gates, replace(torso, ct=torso.ct + np.int16(400)))
     assert "seams" in list_failing(gates, replace(torso, ct=seam))
     assert "tumour" in list_failing(gates, replace(torso, labels=np.where(torso.labels == 3, 20, torso.labels)))

@@ -8,9 +8,11 @@ import pytest
 
 from guidegen.atomic import hash_file
 from guidegen.errors import GuideGenError
+from guidegen.evaluate.run import evaluate_study
 from guidegen.manifest import read_manifest
 from guidegen.report.page import PARTS, output_file, write_report
 from guidegen.study import Study
+from guidegen.tables import read_tsv, write_tsv
 
 SECTIONS = (
     *("summary", "cohort", "quality", "prompts", "training", "synthetic", "adherence", "fidelity"),
@@ -83,6 +85,17 @@ def test_ignored_text_is_said_in_red(page: str) -> None:
     alarms = re.findall(r'<p class="notice alarm" role="alert">(.*?)</p>', page)
     assert any("The text is ignored for" in text for text in alarms)
     assert "text is ignored" in page
+
+
+def test_set_in_which_not_only_the_text_could_act_is_called_out(small_study: Study) -> None:
+    folder = small_study.root / "results/synthetic/adherence"
+    for name, column, value in (("prompts.tsv", "spacing_mm", "3,3,5"), ("s000.tsv", "attempts", "2")):
+        rows = read_tsv(folder / name)
+        write_tsv(folder / name, list(rows[0]), [row | {column: value} for row in rows])
+    evaluate_study(small_study)
+    page = write_report(small_study).read_text()
+    assert '<p class="notice alarm" role="alert">Numeric conditions were given' in page
+    assert "2 cases were drawn again after a failed gate" in page
 
 
 def test_numbers_link_to_the_file_they_came_from(page: str) -> None:

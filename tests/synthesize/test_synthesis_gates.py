@@ -10,7 +10,7 @@ from guidegen.labels import load_labels
 from guidegen.segment.settings import SegmentSettings
 from guidegen.synthesize.agreement import RealSegmenter
 from guidegen.synthesize.gates import Gates, list_failed
-from guidegen.synthesize.image_measures import measure_noise, measure_seams
+from guidegen.synthesize.image_measures import measure_noise, measure_seams, measure_sharpness
 from guidegen.synthesize.pair import GateResult, Pair
 from guidegen.synthesize.reference import Reference, measure_volumes
 from guidegen.synthesize.settings import GateSettings
@@ -35,7 +35,8 @@ def make_reference(chest: int = 0) -> Reference:
     volumes = [measure_volumes(labels, SPACING, len(TABLE)) for _, labels in pairs]
     made = [Pair(labels, ct, SPACING) for ct, labels in pairs]
     noise, seams = [measure_noise(pair) for pair in made], [measure_seams(pair, TABLE) for pair in made]
-    return Reference(np.array(volumes), coverage, np.array(noise, float), np.array([seam[0] for seam in seams if seam]))
+    steps, sharpness = [seam[0] for seam in seams if seam], [measure_sharpness(pair) for pair in made]
+    return Reference(np.array(volumes), coverage, *(np.array(each, float) for each in (noise, steps, sharpness)))
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,9 @@ def test_wrong_hu_fails_the_hu_gate_only(pair: Pair, reference: Reference) -> No
 def test_noise_and_blur_fail_the_noise_gate(pair: Pair, reference: Reference) -> None:
     noise = np.random.default_rng(1).normal(0, 80, pair.ct.shape).astype(np.int16)
     assert failing(replace(pair, ct=pair.ct + noise), reference) == {"noise"}
+    blurred = check(replace(pair, ct=ndimage.gaussian_filter(pair.ct, 2)), reference)["noise"]
+    assert blurred.passed is False
+    assert "borders blurred" in blurred.details[0]
     flat = pair.ct.copy()
     for index in np.unique(pair.labels):
         flat[pair.labels == index] = np.median(pair.ct[pair.labels == index])
@@ -111,6 +115,16 @@ def test_noise_is_measured_in_hu() -> None:
     ct = np.rint(np.random.default_rng(0).normal(50, 25, labels.shape)).astype(np.int16)
     assert measure_noise(Pair(labels, ct, SPACING)) == pytest.approx(25, rel=0.03)
     assert measure_noise(Pair(np.zeros_like(labels), ct, SPACING)) is None
+
+
+def test_sharpness_is_the_share_of_a_border_that_lies_between_its_two_voxels() -> None:
+    labels = np.zeros((40, 40, 40), np.uint8)
+    labels[20:] = 1
+    step = np.where(labels, 100, -900).astype(np.int16)
+    assert measure_sharpness(Pair(labels, step, SPACING)) == 1
+    ramp = np.broadcast_to(np.arange(-400, 400, 20, np.int16)[:, None, None] * 2, labels.shape)
+    assert measure_sharpness(Pair(labels, ramp, SPACING)) == pytest.approx(1 / 5)
+    assert measure_sharpness(Pair(labels, np.zeros_like(step), SPACING)) is None
 
 
 @pytest.mark.parametrize(("axis", "middle"), [(0, 31), (1, 18), (2, 31)])

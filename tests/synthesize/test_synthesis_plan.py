@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from guidegen.synthesize.contradictions import find_contradictions
 from guidegen.synthesize.design import count_cells, list_cells
 from guidegen.synthesize.plan import plan_set, read_plan
 from guidegen.synthesize.settings import DesignSettings
-from guidegen.tables import read_tsv
+from guidegen.tables import read_tsv, write_tsv
 
 DESIGN = """
     designed:
@@ -83,6 +84,37 @@ def test_a_larger_set_starts_with_the_smaller_one(study: Study) -> None:
     large = plan_set(change_config(study, "train, cases: 5", "train, cases: 40"), "train")
     assert large[:5] == small
     assert len({row["seed"] for row in large}) == 40
+
+
+def test_a_balanced_set_asks_for_a_tumour_in_half_of_its_cases(study: Study) -> None:
+    """The rarer kind comes again, in another wording and from the same patients of the split."""
+    own = change_config(study, "train, cases: 5", "train, cases: 16, balance_tumour: true")
+    rows = plan_set(own, "train")
+    assert [bool(json.loads(row["statements"])["tumour"]) for row in rows] == [True, False] * 8
+    learned = {case.case for case in read_cohort(study) if case.split == "train"}
+    known = read_tsv(study.root / "data/cohort/text/prompts.tsv")
+    for asks in (True, False):
+        prompts = {}
+        for row in rows[not asks :: 2]:
+            prompts.setdefault(row["source_case"], []).append(row["prompt"])
+        stated = {row["case"] for row in known if json.loads(row["statements"])["tumour"] == asks}
+        assert 1 < len(prompts) < 8
+        assert set(prompts) == stated & learned
+        used = [len(told) for told in prompts.values()]
+        assert max(used) - min(used) <= 1
+        assert all(len(set(told[:2])) == len(told[:2]) for told in prompts.values())
+    large = change_config(study, "train, cases: 5", "train, cases: 40, balance_tumour: true")
+    assert plan_set(large, "train")[:16] == rows
+
+
+def test_a_set_that_cannot_be_balanced_says_which_prompts_are_missing(study: Study, tmp_path: Path) -> None:
+    shutil.copytree(study.root, tmp_path / "study", ignore=shutil.ignore_patterns("models", "synthetic"))
+    path = tmp_path / "study/data/cohort/text/prompts.tsv"
+    rows = [row | {"statements": json.dumps({"tumour": True})} for row in read_tsv(path)]
+    write_tsv(path, list(rows[0]), rows)
+    own = change_config(Study.load(tmp_path / "study"), "test, cases: 3,", "test, cases: 3, balance_tumour: true,")
+    with pytest.raises(GuideGenError, match=r"no prompt without a tumour in split 'test'; .*adherence\.balance_tumour"):
+        plan_set(own, "adherence")
 
 
 def test_unknown_set_and_shard_are_named_with_those_that_exist(study: Study, tmp_path: Path) -> None:
@@ -219,6 +251,8 @@ def test_a_users_file_that_cannot_be_used_is_refused_with_its_place(
 def test_prompts_come_from_one_place(study: Study) -> None:
     with pytest.raises(GuideGenError, match="not from both"):
         add_set(study, "\n    own: {table: a.txt, design: {sex: [male]}}")
+    with pytest.raises(GuideGenError, match="balance_tumour chooses among prompts of the cohort"):
+        add_set(study, "\n    own: {table: a.txt, balance_tumour: true}")
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from random_models import save_random_models, write_model_manifest
 
-from guidegen.atomic import hash_file
+from guidegen.atomic import hash_file, write_text
 from guidegen.errors import GuideGenError
 from guidegen.manifest import Item, process_items
 from guidegen.prepare.cohort import read_cohort
 from guidegen.study import Study
 from guidegen.synthesize.batches import LARGEST_BATCH, BatchSampler, fit_batch
-from guidegen.synthesize.cases import CaseMaker
+from guidegen.synthesize.cases import CaseMaker, hash_settings
 from guidegen.synthesize.plan import CaseRequest, plan_set, read_plan
 from guidegen.synthesize.prompts import check_prompt, list_notes
 from guidegen.synthesize.run import synthesize_prompts, synthesize_shard
@@ -31,6 +31,8 @@ def made(study: Study, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study,
     root = tmp_path_factory.mktemp("made") / "study"
     shutil.copytree(study.root, root, ignore=shutil.ignore_patterns("synthetic"))
     own = Study.load(root)
+    releases = {name: {"shards": 1, "source": "idc", "version": "v21"} for name in own.collections}
+    write_text(root / "data/index/index.json", json.dumps(releases))
     plan_set(own, "adherence")
     plan_set(own, "train")
     return own, synthesize_shard(own, "adherence", "s000")
@@ -68,6 +70,10 @@ def test_sidecar_explains_the_case(made) -> None:
     training = [case for case in read_cohort(study) if case.split == "train"]
     assert sum(entry["cases"] for entry in sidecar["licences"]) == len(training)
     assert {entry["collection"] for entry in sidecar["licences"]} == {case.collection for case in training}
+    assert {entry["release"] for entry in sidecar["licences"]} == {"idc v21"}
+    stricter = study.config.synthesize.model_copy(update={"max_attempts": 9})
+    other = Study(study.root, study.config.model_copy(update={"synthesize": stricter}))
+    assert sidecar["config"] == hash_settings(study) != hash_settings(other)
     assert "median of training cases covering chest" in sidecar["spacing_source"]
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from guidegen.labels import LabelTable
-from guidegen.synthesize.image_measures import measure_noise, measure_seams
+from guidegen.synthesize.image_measures import measure_noise, measure_seams, measure_sharpness
 from guidegen.synthesize.pair import GateResult, Pair
 from guidegen.synthesize.reference import Reference
 from guidegen.synthesize.settings import GateSettings
@@ -27,15 +27,21 @@ def check_hu(pair: Pair, table: LabelTable, settings: GateSettings, present: set
 
 
 def check_noise(pair: Pair, settings: GateSettings, reference: Reference | None) -> GateResult:
-    """Compare the noise within organs with that of real cases: too much is noise, too little is blur."""
+    """Compare the noise within organs and the steepness of their borders with those of real cases.
+
+    Blur lowers both; where organs are a few voxels wide it blends them into slopes, and only the borders show it.
+    """
     if pair.ct is None or reference is None or not len(reference.noise):
         return GateResult(None, ("no CT" if pair.ct is None else "no real CT to compare with",))
     noise = measure_noise(pair)
     if noise is None:
         return GateResult(None, ("no organ is thick enough",))
     low, high = reference.noise.min() / settings.noise_factor, reference.noise.max() * settings.noise_factor
-    wrong = () if low <= noise <= high else (f"noise {noise:.1f} HU instead of {low:.1f} to {high:.1f}",)
-    return GateResult(not wrong, wrong, noise)
+    wrong = [] if low <= noise <= high else [f"noise {noise:.1f} HU instead of {low:.1f} to {high:.1f}"]
+    if len(reference.sharpness) and (sharpness := measure_sharpness(pair)) is not None:
+        least = settings.edge_share * float(reference.sharpness.min())
+        wrong += [] if sharpness >= least else [f"borders blurred: {sharpness:.2f} of the step, at least {least:.2f}"]
+    return GateResult(not wrong, tuple(wrong), noise)
 
 
 def check_seams(pair: Pair, table: LabelTable, settings: GateSettings, reference: Reference | None) -> GateResult:

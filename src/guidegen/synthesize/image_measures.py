@@ -1,4 +1,4 @@
-"""What is measured on a CT within the structures of its label map: noise, and steps between planes."""
+"""What is measured on a CT by the structures of its label map: noise, sharpness, and steps between planes."""
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
@@ -8,6 +8,10 @@ from guidegen.synthesize.pair import Pair
 
 NOISE_PLANES = 64
 FEWEST_NOISE_VOXELS = 200
+EDGE_REACH = 2
+"""Voxels beyond those at a border that tell what lies on either side of it."""
+LEAST_EDGE_HU, FEWEST_EDGES = 100, 100
+"""A border counts where its sides differ by so much."""
 SEAM_WINDOW = 9
 """Planes that a step is compared with."""
 SOLID = ("spleen", "kidney", "liver", "lung", "heart", "aorta")
@@ -32,6 +36,23 @@ def measure_noise(pair: Pair) -> float | None:
         return None
     curvature = np.abs(2 * ct[1:-1] - ct[:-2] - ct[2:])[inside]
     return float(np.median(curvature)) / (0.6745 * 6**0.5)
+
+
+def measure_sharpness(pair: Pair) -> float | None:
+    """Return how much of the difference between two structures lies between the two voxels at their border.
+
+    Along x: the step at a border over the difference of the voxels `EDGE_REACH` further out, so 1 for a clean border
+    and 0.2 for an even ramp; summed over all borders of the label map whose sides differ by `LEAST_EDGE_HU`. None with
+    too few of those.
+    """
+    assert pair.ct is not None
+    every = max(pair.ct.shape[2] // NOISE_PLANES, 1)
+    ct, labels = pair.ct[:, :, ::every].astype(np.int32), pair.fine_labels[:, :, ::every]
+    first, last = EDGE_REACH, len(ct) - EDGE_REACH
+    step = np.abs(np.diff(ct[first:last], axis=0))
+    across = np.abs(ct[2 * EDGE_REACH + 1 :] - ct[: -2 * EDGE_REACH - 1])
+    edges = (labels[first : last - 1] != labels[first + 1 : last]) & (across >= LEAST_EDGE_HU)
+    return float(step[edges].sum() / across[edges].sum()) if np.count_nonzero(edges) >= FEWEST_EDGES else None
 
 
 def measure_seams(pair: Pair, table: LabelTable) -> tuple[float, str] | None:

@@ -1,7 +1,7 @@
 """The prompt table of a synthetic set: what each case is asked to be."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,11 +99,41 @@ def _deal_cohort(study: Study, name: str, settings: SetSettings) -> MakeWish:
     sources = [case for case in read_cohort(study) if case.split == settings.split and case.case in wordings]
     if not sources:
         raise GuideGenError(f"set '{name}': no case of split '{settings.split}' in data/cohort/cohort.tsv has a prompt")
+    if settings.balance_tumour:
+        return _deal_balanced(study, name, sources, wordings)
 
     def make_wish(number: int, case: str) -> Wish:
         source = sources[_deal(study, name, number, len(sources))]
         choices = wordings[source.case]
         row = choices[_derive_rng(study, name, "wording", case).integers(len(choices))]
+        return Wish(row["prompt"], row["statements"], source)
+
+    return make_wish
+
+
+def _deal_balanced(
+    study: Study, name: str, sources: Sequence[CohortCase], wordings: Mapping[str, Sequence[dict[str, str]]]
+) -> MakeWish:
+    """Prompts that ask for a tumour and prompts that do not in turn, each kind dealt from a deck of its own.
+
+    Where a split has few patients of one kind they come again, each time in another of their wordings while they have
+    one. All cases of a patient stay one unit of the bootstrap, so that few patients give wide intervals.
+    """
+    decks: dict[bool, list[CohortCase]] = {True: [], False: []}
+    for source in sources:
+        decks[bool(json.loads(wordings[source.case][0]["statements"]).get("tumour"))].append(source)
+    for asks, deck in decks.items():
+        if not deck:
+            raise GuideGenError(
+                f"set '{name}': no prompt {'with' if asks else 'without'} a tumour in split '{sources[0].split}'; set "
+                f"synthesize.sets.{name}.balance_tumour to false"
+            )
+
+    def make_wish(number: int, case: str) -> Wish:
+        asks, turn = number % 2 == 0, number // 2
+        source = decks[asks][_deal(study, name, turn, len(decks[asks]), "tumour" if asks else "no tumour")]
+        choices = wordings[source.case]
+        row = choices[_deal(study, name, turn // len(decks[asks]), len(choices), "wording", source.case)]
         return Wish(row["prompt"], row["statements"], source)
 
     return make_wish
@@ -164,10 +194,10 @@ def _derive_rng(study: Study, name: str, *parts: str | int) -> np.random.Generat
     return derive_rng(study.config.study.seed, "synthesize", name, *parts)
 
 
-def _deal(study: Study, name: str, number: int, size: int) -> int:
-    """Return which of `size` cards the case with this number gets; they are shuffled anew for each round."""
+def _deal(study: Study, name: str, number: int, size: int, *deck: str) -> int:
+    """Return which of `size` cards of a deck the case with this number gets; they are shuffled anew for each round."""
     deal, place = divmod(number, size)
-    return int(_derive_rng(study, name, "deal", deal).permutation(size)[place])
+    return int(_derive_rng(study, name, "deal", *deck, deal).permutation(size)[place])
 
 
 def _plan_case(study: Study, name: str, number: int, make_wish: MakeWish) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 from guidegen.labels import LabelTable
 from guidegen.prepare.cohort import CohortCase
 from guidegen.statements import Statements
-from guidegen.synthesize.image_measures import measure_noise, measure_seams
+from guidegen.synthesize.image_measures import measure_noise, measure_seams, measure_sharpness
 from guidegen.synthesize.pair import Pair
 
 SAMPLE = 32
@@ -17,7 +17,7 @@ SAMPLE = 32
 
 @dataclass(frozen=True)
 class Reference:
-    """Class volumes of real training cases, and noise and steps in their CTs."""
+    """Class volumes of real training cases, and noise, steps and sharpness of their CTs."""
 
     volumes: np.ndarray
     """ml, (N, classes)."""
@@ -27,6 +27,8 @@ class Reference:
     """HU, of a sample of the cases that have a CT."""
     seams: np.ndarray = field(default_factory=lambda: np.zeros(0))
     """Largest relative step between planes, of the same sample."""
+    sharpness: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """Share of a border's difference that lies between its two voxels, of the same sample."""
 
     def select(self, said: Statements, fewest: int) -> np.ndarray:
         """Return the volumes of the cases that cover what is said, or of all where there are too few."""
@@ -46,12 +48,14 @@ def measure_reference(training: Sequence[CohortCase], table: LabelTable) -> Refe
     coverage = tuple((case.coverage_first, case.coverage_last) for case in labelled)
     both = [case for case in labelled if case.ct_path]
     places = np.unique(np.linspace(0, len(both) - 1, SAMPLE).astype(int)) if both else []
-    noise, seams = [], []
+    noise, seams, sharpness = [], [], []
     for case in (both[place] for place in places):
         pair = Pair(case.load_labels(), case.load_ct(), case.spacing)
         noise += [value] if (value := measure_noise(pair)) is not None else []
         seams += [found[0]] if (found := measure_seams(pair, table)) else []
-    return Reference(np.array(volumes).reshape(-1, len(table)), coverage, np.array(noise), np.array(seams))
+        sharpness += [value] if (value := measure_sharpness(pair)) is not None else []
+    measured = (np.array(values) for values in (noise, seams, sharpness))
+    return Reference(np.array(volumes).reshape(-1, len(table)), coverage, *measured)
 
 
 def measure_volumes(labels: np.ndarray, spacing: Sequence[float], classes: int) -> np.ndarray:

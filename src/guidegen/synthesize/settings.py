@@ -68,6 +68,9 @@ class SetSettings(Section):
     table: str = ""
     """Prompts from a file instead: `.txt` with a prompt per line, or `.tsv` or `.csv` with a column `prompt`; absolute,
     or relative to the study."""
+    balance_tumour: bool = False
+    """Prompts of the cohort with and without a tumour in turn, so that half of the set asks for one; off: as many as
+    the patients of the split have."""
     numeric_conditions: bool = True
     """Condition on spacing and covered range of the source case (with `design` and `table`, of a case of the split that
     covers what the prompt says); off: only the text acts."""
@@ -82,6 +85,10 @@ class SetSettings(Section):
     def _check_source(self) -> Self:
         if self.design and self.table:
             raise ValueError("prompts come from `design` or from `table`, not from both")
+        if self.balance_tumour and (self.design or self.table):
+            raise ValueError(
+                "balance_tumour chooses among prompts of the cohort; leave it out with `design` and `table`"
+            )
         return self
 
 
@@ -106,6 +113,8 @@ class GateSettings(Section):
     """Share of the present classes whose median HU must be in the range of `labels.tsv`."""
     noise_factor: float = Field(3.0, ge=1)
     """Noise within organs may be this many times more or less than in any of a sample of training cases."""
+    edge_share: float = Field(0.8, ge=0, le=1)
+    """Least steepness of organ borders (gate `noise`), as a share of the least in that sample."""
     seam_factor: float = Field(2.0, ge=1)
     """The largest step between neighbouring planes, relative to the planes around them, may be this many times that of
     any of the sample."""
