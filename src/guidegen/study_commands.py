@@ -13,7 +13,7 @@ def register(app: typer.Typer) -> None:
 
 def init(
     folder: Path = typer.Argument(..., metavar="DIR", help="Folder to make; must not exist or be empty."),
-    preset: str = typer.Option("paper", "--preset", help="`demo` (embedded archive, minutes), `demo-long`, `smoke` or `paper`."),
+    preset: str = typer.Option("paper", "--preset", help="`demo` (minutes), `demo-long` (an hour), `smoke`, `paper`."),
 ) -> None:
     """Make a study folder: documented config, git and DVC repository.
 
