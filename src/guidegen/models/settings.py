@@ -86,12 +86,10 @@ class SemanticSynthesizerSettings(Section):
     unet: UNetSettings = UNetSettings()  # type: ignore[call-arg]
     """The network."""
     layout: bool = False
-    """Read the layout (volume and centre of each class) from the prompt and show it to the network."""
+    """Show the network the layout (volume and centre of each class): the true one in training, the prompt's when
+    sampling."""
     layout_ridge: float = Field(100.0, gt=0)
     """Strength of the ridge regression that reads it."""
-    layout_given: float = Field(0.5, ge=0, le=1)
-    """Share of training samples that see the true layout; the others see what is read by a regression that was fitted
-    without their patients."""
     conditioning: ConditioningSettings = ConditioningSettings()  # type: ignore[call-arg]
     """Text and numbers."""
     guidance: float = Field(2.0, ge=0)

@@ -19,7 +19,6 @@ from guidegen.train.order import pick_cases, pick_prompt, spread_cases
 from guidegen.train.settings import SemanticSynthesizerTraining
 
 STAGE = "semantic_synthesizer"
-FOLDS = 5
 HELD_OUT_TIMES = (0.2, 0.4, 0.6, 0.8, 1.0)
 """Shares of T at which the held-out loss is measured."""
 
@@ -29,8 +28,6 @@ class LabelBatch(NamedTuple):
     labels: Tensor
     """Class ids (B, n, n, n), int64."""
     conditions: Conditions
-    layouts: Tensor | None = None
-    """What a regression that was fitted without their patients reads from the prompts, (B, C, 4)."""
 
 
 def load_labels(case: CohortCase, binding_grid: int, classes: int) -> Tensor:
@@ -63,10 +60,9 @@ class SemanticSynthesizerStage(nn.Module):
         self.cases = cohort.select(STAGE)
         self.held_out = spread_cases(cohort.select(STAGE, HELD_OUT), settings.optimization.held_out_cases)
         self.register_buffer("class_weights", self._weigh_classes(), persistent=False)
-        self.layouts = {}
         if model.layout is not None:
             with torch.device("cpu"):  # also where only the cost of a step is counted, on the device `meta`
-                self.layouts = self._fit_layout(model.layout)
+                self._fit_layout(model.layout)
 
     def make_batch(self, cases: list[CohortCase], prompts: list[int]) -> LabelBatch:
         """Return a batch of some cases, each with one of its prompts."""
@@ -79,42 +75,18 @@ class SemanticSynthesizerStage(nn.Module):
     def draw_batch(self, index: int) -> LabelBatch:
         """Return training batch number `index`."""
         cases = pick_cases(self.cases, self.settings.optimization.batch, index, self.seed, STAGE, self.cohort.shares)
-        prompts = [pick_prompt(case, index, self.seed) for case in cases]
-        batch = self.make_batch(cases, prompts)
-        if not self.layouts:
-            return batch
-        layouts = [self.layouts[case.case][i] for case, i in zip(cases, prompts, strict=True)]
-        return batch._replace(layouts=torch.stack(layouts))
+        return self.make_batch(cases, [pick_prompt(case, index, self.seed) for case in cases])
 
-    def _fit_layout(self, reader: LayoutReader) -> dict[str, Tensor]:
-        """Fit the regression to all training prompts.
-
-        Returns:
-            By case, what a regression that was fitted without a fifth of the patients, this one among them, reads from
-            each of its prompts (P, C, 4): the network is not to rely on layouts more than on those of new prompts.
-        """
+    def _fit_layout(self, reader: LayoutReader) -> None:
+        """Fit the regression that reads the layout to all training prompts."""
         binding = self.model.binding
-        classes, length = len(binding.classes), binding.max_tokens
-        owners = [case for case in self.cases for _ in case.prompts]
         words = [self.cohort.states(key) for case in self.cases for _, key in case.prompts]
-        summaries = torch.cat([summarise_text(*pack_text([states], length)) for states in words])
-        maps = [load_labels(case, binding.grid, classes).unsqueeze(0) for case in self.cases]
-        measured = [measure_layout(labels, classes) for labels in maps]
+        summaries = torch.cat([summarise_text(*pack_text([states], binding.max_tokens)) for states in words])
+        maps = (load_labels(case, binding.grid, len(binding.classes)).unsqueeze(0) for case in self.cases)
+        measured = [measure_layout(labels, len(binding.classes)) for labels in maps]
         repeats = torch.tensor([len(case.prompts) for case in self.cases])
         facts, known = (torch.cat(part).repeat_interleave(repeats, 0) for part in zip(*measured, strict=True))
-        patients = {patient: number for number, patient in enumerate(sorted({case.patient for case in self.cases}))}
-        folds = torch.tensor([patients[case.patient] % FOLDS for case in owners])
-        strength = self.settings.model.layout_ridge
-        read = torch.zeros_like(facts)
-        for fold in range(FOLDS):
-            left_out = folds == fold
-            if left_out.all():
-                continue
-            other = LayoutReader(binding.text_width, classes)
-            other.fit(summaries[~left_out], facts[~left_out], known[~left_out], strength)
-            read[left_out] = other(summaries[left_out])
-        reader.fit(summaries, facts, known, strength)
-        return {case.case: part for case, part in zip(self.cases, read.split(repeats.tolist()), strict=True)}
+        reader.fit(summaries, facts, known, self.settings.model.layout_ridge)
 
     @cached_property
     def frequencies(self) -> Tensor:
@@ -139,10 +111,7 @@ class SemanticSynthesizerStage(nn.Module):
         uniform, replacement = torch.rand(2, *labels.shape, device=labels.device)
         noisy = q_sample(labels, alpha_bar, len(model.binding.classes), uniform, replacement)
         conditions = model.conditioning.drop_at_random(batch.conditions)
-        layout = batch.layouts
-        if layout is not None:
-            given = torch.rand(len(labels), device=labels.device) < settings.layout_given
-            layout = torch.where(given.view(-1, 1, 1), measure_layout(labels, len(model.binding.classes))[0], layout)
+        layout = measure_layout(labels, len(model.binding.classes))[0] if model.layout is not None else None
         logits = model(noisy, times, conditions, layout=layout)
         # Weighted losses make p(x_0) proportional to weight times frequency; with the adjustment softmax(logits) itself
         # stays unweighted (Menon et al. 2021, logit adjustment).
