@@ -94,6 +94,19 @@ def test_stage_one_sees_the_layout_only_of_a_prompt():
     assert torch.equal(predict(untold, true), predict(untold, true + 1))
 
 
+def test_no_layout_without_text():
+    torch.manual_seed(0)
+    silent = LAYOUT.model_copy(update={"conditioning": LAYOUT.conditioning.model_copy(update={"text": False})})
+    for settings, same in ((LAYOUT, False), (silent, True)):
+        model = shake(SemanticSynthesizer(settings, BINDING, EMPTY))
+        assert isinstance(model, SemanticSynthesizer)
+        assert model.layout is not None
+        model.layout.weight.normal_(std=0.1)
+        model.layout.bias.view(C, 4)[:, 0] = 5
+        one, other = (model.sample([make_states(n)], [None], [None], [3], steps=2) for n in (1, 2))
+        assert np.array_equal(one, other) == same
+
+
 def test_layout_survives_saving(tmp_path):
     torch.manual_seed(0)
     model = shake(SemanticSynthesizer(LAYOUT, BINDING, EMPTY))

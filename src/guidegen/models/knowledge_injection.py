@@ -134,6 +134,10 @@ class Conditioning(nn.Module):
         tokens = torch.where(dropped[:, None], self.empty_tokens, conditions.tokens)
         return conditions._replace(text=text, tokens=tokens, told=conditions.told * ~dropped)
 
+    def heed_switch(self, conditions: Conditions) -> Conditions:
+        """Return the conditions, without their prompts where text is switched off."""
+        return conditions if self.settings.text else self.drop_text(conditions)
+
     def drop_at_random(self, conditions: Conditions) -> Conditions:
         """Drop text and each numeric condition by their shares, as in training."""
         count, device = len(conditions.text), conditions.text.device
@@ -143,8 +147,7 @@ class Conditioning(nn.Module):
 
     def forward(self, conditions: Conditions) -> tuple[list[Tensor], Tensor]:
         """Return (responses per level, embedding (B, W)); switched-off conditions count as unknown."""
-        if not self.settings.text:
-            conditions = self.drop_text(conditions)
+        conditions = self.heed_switch(conditions)
         known = conditions.known * self.settings.numeric_conditions
         numbers = conditions.numbers * known[:, [0, 0, 0, 1, 1]]
         embedding = self.measure(torch.cat([numbers, known], 1))

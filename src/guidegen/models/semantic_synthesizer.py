@@ -68,6 +68,7 @@ class SemanticSynthesizer(nn.Module):
         `trust` scales the term log q(x_t | x_0); below 1 a voxel's own class counts less than its surroundings.
         `layout` (B, C, 4) is shown to the network; by default, where it sees one, what the prompts say.
         """
+        conditions = self.conditioning.heed_switch(conditions)
         responses, embedding = self.conditioning(conditions)
         volume = functional.one_hot(noisy, len(self.binding.classes)).movedim(-1, 1).float()
         if self.layout is not None:
