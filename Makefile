@@ -12,7 +12,7 @@ SLURM_CLUSTERS ?= 2
 # Several tests at a time, one thread each; jobs of studies set their own. Many wait, so that three keep two cores busy.
 TEST_ENVIRONMENT := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help demo test test-real test-segmentation test-slurm slurm-up slurm-down lint docs bench config clean
+.PHONY: help demo test test-real test-demo test-segmentation test-slurm slurm-up slurm-down lint docs bench config clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -40,10 +40,13 @@ demo: .venv/ready ## Run the whole study on the embedded archive (about 15 minut
 	$(BIN)/guidegen run --study $(DEMO) $(if $(OPTIONS),-- $(OPTIONS))
 
 test: .venv/ready .venv-crate/ready ## Unit tests and a whole smoke study
-	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not real and not slurm and not segmentation"
+	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not real and not slurm and not segmentation and not demo"
 
 test-real: .venv/ready ## The study on real CT series (GUIDEGEN_REALDATA, or ../shared/realdata)
 	$(BIN)/python -m pytest -m real tests/real tests/retrieve
+
+test-demo: .venv/ready ## What each switch does in trained models (GUIDEGEN_DEMO, or the demo); a quarter of an hour
+	$(BIN)/python -m pytest -rP -m demo tests/demo
 
 test-segmentation: .venv/ready .venv-seg/ready ## The real code of TotalSegmentator and nnU-Net, offline
 	.venv-seg/bin/python -m pytest tests/segmentation tests/segment/test_nnunet.py

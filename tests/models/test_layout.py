@@ -1,4 +1,4 @@
-"""The layout: measured on label maps, drawn as balls, read from the prompt and shown to stage I."""
+"""The layout: measured on label maps, drawn as balls and shown to stage I."""
 
 import math
 
@@ -7,11 +7,11 @@ import pytest
 import torch
 from tiny import BINDING, CLASSES, EMPTY, SYNTHESIZER, make_states, shake
 
-from guidegen.models.knowledge_injection import pack_text
-from guidegen.models.layout import SCALE, LayoutReader, draw_balls, measure_layout, summarise_text
+from guidegen.models.layout import SCALE, draw_balls, measure_layout
+from guidegen.models.prompt_reader import summarise_text
 from guidegen.models.semantic_synthesizer import SemanticSynthesizer
 
-C, E = len(CLASSES), BINDING.text_width
+C = len(CLASSES)
 LAYOUT = SYNTHESIZER.model_copy(update={"layout": True})
 
 
@@ -48,31 +48,6 @@ def test_a_larger_class_makes_a_larger_ball():
     assert draw_balls(large, 16).sum() > 5 * draw_balls(small, 16).sum()
 
 
-def test_regression_reads_what_prompts_say_and_takes_no_notice_of_what_is_unknown():
-    rng = torch.Generator().manual_seed(0)
-    told = torch.randint(0, 2, (60, 2), generator=rng).float()
-    summaries = torch.cat([told, 0.1 * torch.randn(60, 2 * E - 2, generator=rng)], 1)
-    facts, known = torch.zeros(60, C, 4), torch.ones(60, C, 4)
-    facts[:, 1, 0] = 3 * told[:, 0]
-    facts[:, 1, 1] = 0.5 - told[:, 1]
-    known[told[:, 0] == 0, 1, 1:] = 0
-    facts[told[:, 0] == 0, 1, 1] = 100
-    reader = LayoutReader(E, C)
-    reader.fit(summaries, facts, known, 1.0)
-    read = reader(summaries)
-    assert torch.allclose(read[:, 1, 0], facts[:, 1, 0], atol=0.5)
-    assert torch.allclose(read[told[:, 0] == 1, 1, 1], facts[told[:, 0] == 1, 1, 1], atol=0.2)
-    reader.fit(summaries, facts, known, 1e9)
-    assert torch.allclose(reader(summaries)[:, 1, 0], facts[:, 1, 0].mean(), atol=1e-3), "a strong penalty leaves means"
-
-
-def test_padding_has_no_part_in_the_summary():
-    states = make_states(1)
-    short, long = (summarise_text(*pack_text([states], length)) for length in (len(states), len(states) + 5))
-    assert short.shape == (1, 2 * states.shape[1])
-    assert torch.allclose(short, long)
-
-
 def test_stage_one_sees_the_layout_only_of_a_prompt():
     torch.manual_seed(0)
     model = shake(SemanticSynthesizer(LAYOUT, BINDING, EMPTY))
@@ -94,17 +69,21 @@ def test_stage_one_sees_the_layout_only_of_a_prompt():
     assert torch.equal(predict(untold, true), predict(untold, true + 1))
 
 
-def test_no_layout_without_text():
+@pytest.mark.parametrize(
+    ("switch", "same"), [(None, False), ("text", True), ("knowledge_injection", False)], ids=["on", "text", "injection"]
+)
+def test_the_layout_is_shown_only_where_text_and_injection_are_on(switch, same):
     torch.manual_seed(0)
-    silent = LAYOUT.model_copy(update={"conditioning": LAYOUT.conditioning.model_copy(update={"text": False})})
-    for settings, same in ((LAYOUT, False), (silent, True)):
-        model = shake(SemanticSynthesizer(settings, BINDING, EMPTY))
-        assert isinstance(model, SemanticSynthesizer)
-        assert model.layout is not None
-        model.layout.weight.normal_(std=0.1)
-        model.layout.bias.view(C, 4)[:, 0] = 5
-        one, other = (model.sample([make_states(n)], [None], [None], [3], steps=2) for n in (1, 2))
-        assert np.array_equal(one, other) == same
+    conditioning = LAYOUT.conditioning.model_copy(update={switch: False} if switch else {})
+    model = shake(SemanticSynthesizer(LAYOUT.model_copy(update={"conditioning": conditioning}), BINDING, EMPTY))
+    assert isinstance(model, SemanticSynthesizer)
+    assert model.layout is not None
+    model.layout.weight.normal_(std=0.1)
+    model.layout.bias.view(C, 4)[:, 0] = 5
+    one, other = (model.sample([make_states(n)], [None], [None], [3], steps=2) for n in (1, 2))
+    assert np.array_equal(one, other) == same
+    model.layout.bias.view(C, 4)[:, 0] = 0
+    assert np.array_equal(one, model.sample([make_states(1)], [None], [None], [3], steps=2)) == bool(switch)
 
 
 def test_layout_survives_saving(tmp_path):

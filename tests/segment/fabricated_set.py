@@ -15,7 +15,7 @@ prepare: {grid: 16}
 synthesize:
   sets: {train: {split: train, cases: 3}, stolen: {split: test, cases: 3}}
 segment:
-  {resolution: labels, patch: 16, filters: 8, steps: 60, learning_rate: 0.01, validations: 3, seeds: 1}
+  {resolution: labels, patch: 16, filters: 8, steps: 90, learning_rate: 0.01, validations: 3, seeds: 1}
 """
 
 

@@ -50,7 +50,7 @@ def test_training_finds_the_large_organs(study: Study, arms) -> None:
     with (study.root / "results/segmentation/real/curves.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     losses = [float(row["value"]) for row in rows if row["name"] == "loss"]
-    assert [int(row["step"]) for row in rows if row["name"] == "loss"] == [20, 40, 60]
+    assert [int(row["step"]) for row in rows if row["name"] == "loss"] == [30, 60, 90]
     assert losses[-1] < losses[0]
     scores = []
     for case in list_real(read_cohort(study), "test"):

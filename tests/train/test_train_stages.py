@@ -4,19 +4,22 @@ import csv
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise, product
 
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
+from torch.nn import functional
 
 from guidegen.atomic import hash_file
 from guidegen.errors import GuideGenError
 from guidegen.manifest import read_manifest
 from guidegen.models.contrast_autoencoder import ContrastAutoencoder
 from guidegen.models.latent_generator import LatentGenerator
-from guidegen.models.layout import measure_layout, summarise_text
+from guidegen.models.layout import measure_layout
+from guidegen.models.prompt_reader import summarise_text
 from guidegen.models.semantic_synthesizer import SemanticSynthesizer
 from guidegen.stages import NETWORKS
 from guidegen.study import Study
@@ -103,6 +106,29 @@ def test_stage_one_learns_from_true_layouts_and_a_regression_that_reads_them(tra
     assert torch.equal(shown[0], true)
 
 
+def test_stage_three_learns_from_true_enhancement_and_a_regression_that_reads_it(trained_study, monkeypatch):
+    study = Study.load(trained_study)
+    settings = study.config.train.latent_generator
+    settings = settings.model_copy(update={"model": settings.model.model_copy(update={"enhancement": True})})
+    train = study.config.train.model_copy(update={"latent_generator": settings})
+    stage = build_stage("latent_generator", replace(study, config=study.config.model_copy(update={"train": train})))
+    batch = stage.draw_batch(0)
+    true = stage.model.measure_enhancement(batch.latents, batch.labels)
+    read = stage.model.enhancement(summarise_text(batch.conditions.text, batch.conditions.tokens))
+    there = functional.one_hot(batch.labels.flatten(1), true.shape[1] + 1)[..., :-1].sum(1) > 20
+    assert (read - true)[there].abs().mean() < 0.5 * (true[there] - true[there].mean(0)).abs().mean()
+    shown = []
+    forward = stage.model.forward
+
+    def spy(*args, enhancement):
+        shown.append(enhancement)
+        return forward(*args, enhancement=enhancement)
+
+    monkeypatch.setattr(stage.model, "forward", spy)
+    assert stage(batch, 0.0)["loss"].requires_grad
+    assert torch.equal(shown[0], true)
+
+
 def test_small_organs_count_more_in_stage_three(trained_study, monkeypatch):
     stage = build_stage("latent_generator", Study.load(trained_study))
     model = stage.settings.model.model_copy(update={"class_balance": 0.5})
@@ -118,7 +144,9 @@ def test_small_organs_count_more_in_stage_three(trained_study, monkeypatch):
         place = shares[:, label] == 1
         monkeypatch.setattr(stage.model, "add_noise", lambda x, noise, times: (x, torch.zeros_like(x)))
         monkeypatch.setattr(
-            stage.model, "forward", lambda x, *_, place=place: place.unsqueeze(1).expand_as(x).float() / place.sum()
+            stage.model,
+            "forward",
+            lambda x, *_, place=place, **__: place.unsqueeze(1).expand_as(x).float() / place.sum(),
         )
         losses.append(float(stage(batch, 0.0)["loss"]) * float(place.sum()))
     assert losses[0] > 1.5 * losses[1]

@@ -25,8 +25,8 @@ def paint_class_means(values: Tensor, labels: Tensor, classes: int) -> Tensor:
     return (total / count.clamp(min=1)).gather(2, ids).unflatten(2, values.shape[2:])
 
 
-def unmix_class_means(latents: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Return at every voxel the mean of its class, float32 (B, L, 2 X, 2 Y, 2 Z), where latent voxels mix classes.
+def find_class_means(latents: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Return the mean of each class, float32 (B, L, classes), where latent voxels mix classes; 0 where there is none.
 
     Least squares: the means μ that make Σ_c share_c μ_c closest to the latents.
 
@@ -38,6 +38,11 @@ def unmix_class_means(latents: Tensor, labels: Tensor, classes: int) -> Tensor:
     with torch.autocast("cuda" if latents.is_cuda else "cpu", enabled=False):
         shares = functional.avg_pool3d(functional.one_hot(labels, classes).movedim(-1, 1).float(), 2).flatten(2)
         gram = shares @ shares.mT + RIDGE * torch.eye(classes, device=labels.device)
-        means = torch.linalg.solve(gram, shares @ latents.float().flatten(2).mT).mT
+        return torch.linalg.solve(gram, shares @ latents.float().flatten(2).mT).mT
+
+
+def unmix_class_means(latents: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Return at every voxel the mean of its class, float32 (B, L, 2 X, 2 Y, 2 Z); see `find_class_means`."""
+    means = find_class_means(latents, labels, classes)
     ids = labels.flatten(1).unsqueeze(1).expand(-1, means.shape[1], -1)
     return means.gather(2, ids).unflatten(2, labels.shape[1:])

@@ -138,6 +138,10 @@ class Conditioning(nn.Module):
         """Return the conditions, without their prompts where text is switched off."""
         return conditions if self.settings.text else self.drop_text(conditions)
 
+    def show_facts(self, conditions: Conditions) -> Tensor:
+        """Return 1 where facts that are read from the prompt may be shown to the network, else 0 (B,)."""
+        return conditions.told * self.settings.knowledge_injection
+
     def drop_at_random(self, conditions: Conditions) -> Conditions:
         """Drop text and each numeric condition by their shares, as in training."""
         count, device = len(conditions.text), conditions.text.device

@@ -13,8 +13,10 @@ from monai.networks.schedulers.rectified_flow import RFlowScheduler
 from torch import Tensor, autocast, nn
 from torch.nn import functional
 
+from guidegen.models.class_means import find_class_means
 from guidegen.models.knowledge_injection import Conditioning, Conditions, Coverage, Spacing
 from guidegen.models.model_files import Binding, load_weights, read_description, save_model
+from guidegen.models.prompt_reader import PromptReader, summarise_text
 from guidegen.models.prompted_unet import PromptedUNet
 from guidegen.models.settings import LatentGeneratorSettings
 
@@ -45,10 +47,11 @@ class LatentGenerator(nn.Module):
         self.settings = settings
         self.binding = binding
         self.latent_channels = latent_channels
+        classes = len(binding.classes)
         self.unet = PromptedUNet(
             settings.unet,
             binding.grid // 2,
-            latent_channels + len(binding.classes) + 1,
+            latent_channels * (2 if settings.enhancement else 1) + classes + 1,
             latent_channels,
             settings.conditioning.injection_width,
         )
@@ -59,6 +62,7 @@ class LatentGenerator(nn.Module):
             len(settings.unet.channels),
             self.unet.embedding_width,
         )
+        self.enhancement = PromptReader(binding.text_width, classes, latent_channels) if settings.enhancement else None
         self.register_buffer("latent_mean", torch.zeros(latent_channels))
         self.register_buffer("latent_std", torch.ones(latent_channels))
 
@@ -80,6 +84,11 @@ class LatentGenerator(nn.Module):
         shares = functional.one_hot(labels.long(), len(self.binding.classes) + 1).movedim(-1, 1).float()
         return functional.avg_pool3d(shares, 2)
 
+    def measure_enhancement(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean of each class (B, C, L) of normalised latents (B, L, n/2, …) under class ids (B, n, n, n)."""
+        classes = len(self.binding.classes)
+        return find_class_means(latents, labels, classes + 1)[..., :classes].mT
+
     def draw_times(self, count: int) -> Tensor:
         """Draw training times (count,), uniform over the scheduler's steps."""
         return torch.randint(0, self.settings.timesteps, (count,))
@@ -91,10 +100,30 @@ class LatentGenerator(nn.Module):
             return noisy, latents - noise
         return noisy, self.scheduler.get_velocity(latents, noise, times)
 
-    def forward(self, noisy: Tensor, times: Tensor, labels: Tensor, conditions: Conditions) -> Tensor:
-        """Return the velocity (B, L, n/2, …), float32, for noisy latents, times (B,) and class ids (B, n, n, n)."""
+    def forward(
+        self,
+        noisy: Tensor,
+        times: Tensor,
+        labels: Tensor,
+        conditions: Conditions,
+        enhancement: Tensor | None = None,
+    ) -> Tensor:
+        """Return the velocity (B, L, n/2, …), float32, for noisy latents, times (B,) and class ids (B, n, n, n).
+
+        `enhancement` (B, C, L) is shown to the network; by default, where it sees one, what the prompts say.
+        """
+        conditions = self.conditioning.heed_switch(conditions)
         responses, embedding = self.conditioning(conditions)
-        return self.unet(torch.cat([noisy, self.pool_labels(labels)], 1), times.float(), responses, embedding).float()
+        shares = self.pool_labels(labels)
+        volume = torch.cat([noisy, shares], 1)
+        if self.enhancement is not None:
+            told = self.enhancement(summarise_text(conditions.text, conditions.tokens))
+            means = (told if enhancement is None else enhancement) * self.conditioning.show_facts(conditions)[
+                :, None, None
+            ]
+            # not of the background, which is air, fat and muscle
+            volume = torch.cat([volume, torch.einsum("bcxyz,bcl->blxyz", shares[:, 1:-1], means[:, 1:])], 1)
+        return self.unet(volume, times.float(), responses, embedding).float()
 
     @torch.inference_mode()
     def sample(

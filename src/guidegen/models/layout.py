@@ -8,14 +8,13 @@ stage I sees it as one soft ball per class.
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 FACTS = 4
 """Of each class: log volume, then its centre along x, y, z."""
 SCALE = 1e4
 """A volume enters as log(1 + share of the grid × this), so that nothing is 0 and a voxel of a small grid counts."""
-SMALLEST_SPREAD = 1e-6
 
 
 def measure_layout(labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
@@ -48,58 +47,3 @@ def draw_balls(facts: Tensor, grid: int) -> Tensor:
     x, y, z = (torch.exp(-0.5 * ((places - facts[..., axis, None]) / radius.unsqueeze(-1)) ** 2) for axis in (1, 2, 3))
     there = 1 - torch.exp(-facts[..., 0].clamp(min=0))
     return torch.einsum("bc,bcx,bcy,bcz->bcxyz", there, x, y, z)
-
-
-def summarise_text(text: Tensor, tokens: Tensor) -> Tensor:
-    """Return mean and maximum (B, 2 E) of token states (B, T, E), which are zero where `tokens` (B, T) is false."""
-    mean = text.sum(1) / tokens.sum(1, keepdim=True).clamp(min=1)
-    return torch.cat([mean, text.masked_fill(~tokens.unsqueeze(-1), -torch.inf).amax(1)], 1)
-
-
-class LayoutReader(nn.Module):
-    """Reads the layout from the token states, by a ridge regression that is fitted once and not trained.
-
-    Args:
-        text_width: E of the token states.
-        classes: C.
-    """
-
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(self, text_width: int, classes: int) -> None:
-        super().__init__()
-        self.classes = classes
-        self.register_buffer("weight", torch.zeros(2 * text_width, classes * FACTS))
-        self.register_buffer("bias", torch.zeros(classes * FACTS))
-
-    def forward(self, summary: Tensor) -> Tensor:
-        """Return the facts (B, C, 4) that prompts tell, for their summaries (B, 2 E)."""
-        return (summary.float() @ self.weight + self.bias).view(-1, self.classes, FACTS)
-
-    def fit(self, summaries: Tensor, facts: Tensor, known: Tensor, strength: float) -> None:
-        """Fit the regression to prompts and what is known of their label maps.
-
-        Args:
-            summaries: of `summarise_text`, (N, 2 E).
-            facts: of `measure_layout`, (N, C, 4).
-            known: which facts count, (N, C, 4).
-            strength: penalty on the squared weights of summaries that have unit variance; the errors are summed.
-        """
-        inputs, targets, counts = summaries.double(), facts.flatten(1).double(), known.flatten(1).bool()
-        centre, spread = inputs.mean(0), inputs.std(0, correction=0).clamp(min=SMALLEST_SPREAD)
-        inputs = (inputs - centre) / spread
-        penalty = strength * torch.eye(inputs.shape[1], dtype=inputs.dtype, device=inputs.device)
-        weight = torch.zeros(self.weight.shape, dtype=inputs.dtype, device=inputs.device)
-        bias = torch.zeros(self.bias.shape, dtype=inputs.dtype, device=inputs.device)
-        for rows in counts.unique(dim=1).unbind(1):  # facts that are known of the same prompts are fitted together
-            if not rows.any():
-                continue
-            columns = (counts == rows.unsqueeze(1)).all(0)
-            wanted = targets[rows][:, columns]
-            bias[columns] = wanted.mean(0)
-            x = inputs[rows]
-            weight[:, columns] = torch.linalg.solve(x.T @ x + penalty, x.T @ (wanted - bias[columns]))
-        weight = weight / spread.unsqueeze(1)
-        self.weight.copy_(weight)
-        self.bias.copy_(bias - centre @ weight)

@@ -17,8 +17,9 @@ from guidegen.models.categorical_diffusion import (
     sample_categories,
 )
 from guidegen.models.knowledge_injection import Conditioning, Conditions, Coverage, Spacing
-from guidegen.models.layout import LayoutReader, draw_balls, summarise_text
+from guidegen.models.layout import FACTS, draw_balls
 from guidegen.models.model_files import Binding, load_weights, read_description, save_model
+from guidegen.models.prompt_reader import PromptReader, summarise_text
 from guidegen.models.prompted_unet import PromptedUNet
 from guidegen.models.settings import SemanticSynthesizerSettings
 
@@ -52,7 +53,7 @@ class SemanticSynthesizer(nn.Module):
             len(settings.unet.channels),
             self.unet.embedding_width,
         )
-        self.layout = LayoutReader(binding.text_width, classes) if settings.layout else None
+        self.layout = PromptReader(binding.text_width, classes, FACTS) if settings.layout else None
         self.register_buffer("alpha_bar", make_cosine_schedule(settings.timesteps), persistent=False)
 
     def forward(
@@ -73,8 +74,8 @@ class SemanticSynthesizer(nn.Module):
         volume = functional.one_hot(noisy, len(self.binding.classes)).movedim(-1, 1).float()
         if self.layout is not None:
             read = self.layout(summarise_text(conditions.text, conditions.tokens)) if layout is None else layout
-            balls = draw_balls(read, self.binding.grid) * conditions.told.view(-1, 1, 1, 1, 1)
-            volume = torch.cat([volume, balls], 1)
+            balls = draw_balls(read, self.binding.grid)
+            volume = torch.cat([volume, balls * self.conditioning.show_facts(conditions).view(-1, 1, 1, 1, 1)], 1)
         logits = self.unet(volume, times.float(), responses, embedding).float()
         if not self.settings.likelihood:
             return logits

@@ -26,7 +26,8 @@ class ConditioningSettings(Section):
     text_dropped: float = Field(0.1, ge=0, lt=1)
     """Share of training samples that see the empty prompt, for classifier-free guidance."""
     knowledge_injection: bool = True
-    """Learnable queries read the prompt and answer each U-Net level; off: the levels read the tokens themselves."""
+    """Learnable queries read the prompt and answer each U-Net level, and facts that are read from it (layout,
+    enhancement) are shown; off: the levels read the tokens themselves, and nothing else is shown."""
     queries: int = Field(16, ge=1)
     """Learnable queries of the knowledge injection."""
     injection_layers: int = Field(2, ge=1)
@@ -174,6 +175,11 @@ class LatentGeneratorSettings(Section):
     in time. As the label map is given, the best prediction stays the same."""
     unet: UNetSettings = UNetSettings(channels=(64, 128, 256, 256), attention_grid=16)  # type: ignore[call-arg]
     """The network."""
+    enhancement: bool = False
+    """Show the network the enhancement (mean latent of each class): the true one in training, the prompt's when
+    sampling."""
+    enhancement_ridge: float = Field(100.0, gt=0)
+    """Strength of the ridge regression that reads it."""
     conditioning: ConditioningSettings = ConditioningSettings()  # type: ignore[call-arg]
     """Text and numbers."""
     guidance: float = Field(2.0, ge=0)

@@ -103,7 +103,8 @@ def _train(
             from guidegen.segment.training import Volumes, plan_courses, save_weights, train_segmenter
 
             courses = plan_courses(training, settings, settings.arms[run.arm].finetune)
-            seed = derive_seed(study.config.study.seed, "segment", run.name)
+            # the arms of a seed begin with the same weights and draw the same patches: they differ by their cases alone
+            seed = derive_seed(study.config.study.seed, "segment", str(run.seed))
             held_out = Volumes.load(validation, settings.resolution)
             network, curves = train_segmenter(courses, held_out, settings, study.labels, seed)
             save_weights(temporary, network)

@@ -107,6 +107,9 @@ class SegmentSettings(Section):
     """Training steps."""
     batch: int = Field(2, ge=1)
     """Patches per step."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """Numeric precision of the network; bf16-mixed is faster, but oneDNN's gradients on CPUs are not finite where the
+    lowest level has 2³ voxels."""
     learning_rate: float = Field(5e-4, gt=0)
     """Of AdamW; it falls to zero along a cosine."""
     intensity_jitter: float = Field(0.1, ge=0)

@@ -137,7 +137,10 @@ def train_segmenter(
             for loss in _walk_course(network, course, settings, table, rng):
                 done += 1
                 if not np.isfinite(loss):
-                    raise GuideGenError(f"segment: the loss is {loss} at step {done}; lower segment.learning_rate")
+                    raise GuideGenError(
+                        f"segment: the loss is {loss} at step {done}; lower segment.learning_rate, or set "
+                        f"segment.precision to 32-true (it is {settings.precision})"
+                    )
                 recent.append(loss)
                 if done % interval == 0 or done == total:
                     curves.append((done, "loss", float(np.mean(recent))))
@@ -158,7 +161,7 @@ def _walk_course(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, course.steps)
     for _ in range(course.steps):
         images, targets, known = (part.to(device) for part in course.volumes.draw_batch(rng, settings))
-        logits = forbid_tumour(network(images), ~known, table.ids.get(TUMOUR))
+        logits = forbid_tumour(_run_network(network, images, settings), ~known, table.ids.get(TUMOUR))
         loss = loss_function(logits, targets)
         value = loss.item()
         if np.isfinite(value):
@@ -168,6 +171,12 @@ def _walk_course(
             optimizer.step()
             schedule.step()
         yield value
+
+
+def _run_network(network: nn.Module, images: Tensor, settings: SegmentSettings) -> Tensor:
+    """Return logits (B, classes, X, Y, Z), float32, of CT (B, 1, X, Y, Z)."""
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=settings.precision == "bf16-mixed"):
+        return network(images).float()
 
 
 def forbid_tumour(logits: Tensor, cases: Tensor, tumour: int | None) -> Tensor:
@@ -185,10 +194,14 @@ def predict_logits(network: nn.Module, ct: np.ndarray, settings: SegmentSettings
     device = next(network.parameters()).device
     network.eval()
     image = torch.from_numpy(ct)[None, None].to(device)
+
+    def run(part: Tensor) -> Tensor:
+        return _run_network(network, part, settings)
+
     if max(ct.shape) <= settings.patch:
-        logits = network(image)
+        logits = run(image)
     else:
-        logits = sliding_window_inference(image, settings.patch, 1, network, overlap=0.25, mode="gaussian")
+        logits = sliding_window_inference(image, settings.patch, 1, run, overlap=0.25, mode="gaussian")
     network.train()
     assert isinstance(logits, Tensor)
     return logits

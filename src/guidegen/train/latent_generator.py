@@ -13,8 +13,10 @@ from torch.nn import functional
 from guidegen.models.contrast_autoencoder import ContrastAutoencoder
 from guidegen.models.knowledge_injection import Conditions
 from guidegen.models.latent_generator import LatentGenerator
+from guidegen.models.prompt_reader import PromptReader
 from guidegen.seeds import derive_rng, derive_seed
 from guidegen.train.cohort import HELD_OUT, Cohort, CohortCase, measure_frequencies
+from guidegen.train.facts import fit_reader
 from guidegen.train.order import pick_cases, pick_prompt, spread_cases
 from guidegen.train.settings import LatentGeneratorTraining
 
@@ -62,6 +64,9 @@ class LatentGeneratorStage(nn.Module):
         held_out = [case for case in cohort.select(STAGE, HELD_OUT) if case.case in latents]
         self.held_out = spread_cases(held_out, settings.optimization.held_out_cases)
         self.register_buffer("class_weights", self._weigh_classes(), persistent=False)
+        if model.enhancement is not None:
+            with torch.device("cpu"):  # also where only the cost of a step is counted, on the device `meta`
+                self._fit_enhancement(model.enhancement)
 
     def _weigh_classes(self) -> Tensor:
         """Return the weight of each class and of "unknown", float32 (C + 1,); 1 as a mean over voxels."""
@@ -72,6 +77,17 @@ class LatentGeneratorStage(nn.Module):
             shares = measure_frequencies(labelled, classes)
             weights[:-1] = (shares**-power / (shares ** (1 - power)).sum()).float()
         return weights
+
+    def _fit_enhancement(self, reader: PromptReader) -> None:
+        """Fit the regression that reads the enhancement to all training prompts."""
+        cases = [case for case in self.cases if case.labels is not None]
+        measured = []
+        for case in cases:
+            latents, labels = (torch.from_numpy(load(case))[None] for load in (self.load_latents, self.load_labels))
+            means = self.model.measure_enhancement(latents, labels)
+            there = torch.bincount(labels.flatten(), minlength=means.shape[1]) > 0
+            measured.append((means, there.view(1, -1, 1).expand_as(means)))
+        fit_reader(reader, self.cohort, cases, measured, self.settings.model.enhancement_ridge)
 
     def load_latents(self, case: CohortCase) -> np.ndarray:
         """Return normalised latents (L, n/2, n/2, n/2). Raises GuideGenError where the shape is wrong."""
@@ -109,7 +125,9 @@ class LatentGeneratorStage(nn.Module):
         model = self.model
         times = model.draw_times(len(batch.latents)).to(batch.latents.device)
         noisy, velocity = model.add_noise(batch.latents, torch.randn_like(batch.latents), times)
-        guess = model(noisy, times, batch.labels, model.conditioning.drop_at_random(batch.conditions))
+        true = model.measure_enhancement(batch.latents, batch.labels) if model.enhancement is not None else None
+        conditions = model.conditioning.drop_at_random(batch.conditions)
+        guess = model(noisy, times, batch.labels, conditions, enhancement=true)
         if not self.settings.model.class_balance:
             return {"loss": functional.mse_loss(guess, velocity)}
         weights = torch.einsum("bcxyz,c->bxyz", model.pool_labels(batch.labels), self.class_weights).unsqueeze(1)

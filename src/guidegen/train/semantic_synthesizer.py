@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from guidegen.models.categorical_diffusion import compute_posterior_kl, draw_times, q_sample
-from guidegen.models.knowledge_injection import Conditions, pack_text
-from guidegen.models.layout import LayoutReader, measure_layout, summarise_text
+from guidegen.models.knowledge_injection import Conditions
+from guidegen.models.layout import measure_layout
+from guidegen.models.prompt_reader import PromptReader
 from guidegen.models.semantic_synthesizer import SemanticSynthesizer
 from guidegen.seeds import derive_rng, derive_seed
 from guidegen.train.cohort import HELD_OUT, Cohort, CohortCase, measure_frequencies
+from guidegen.train.facts import fit_reader
 from guidegen.train.order import pick_cases, pick_prompt, spread_cases
 from guidegen.train.settings import SemanticSynthesizerTraining
 
@@ -77,16 +79,12 @@ class SemanticSynthesizerStage(nn.Module):
         cases = pick_cases(self.cases, self.settings.optimization.batch, index, self.seed, STAGE, self.cohort.shares)
         return self.make_batch(cases, [pick_prompt(case, index, self.seed) for case in cases])
 
-    def _fit_layout(self, reader: LayoutReader) -> None:
+    def _fit_layout(self, reader: PromptReader) -> None:
         """Fit the regression that reads the layout to all training prompts."""
         binding = self.model.binding
-        words = [self.cohort.states(key) for case in self.cases for _, key in case.prompts]
-        summaries = torch.cat([summarise_text(*pack_text([states], binding.max_tokens)) for states in words])
         maps = (load_labels(case, binding.grid, len(binding.classes)).unsqueeze(0) for case in self.cases)
         measured = [measure_layout(labels, len(binding.classes)) for labels in maps]
-        repeats = torch.tensor([len(case.prompts) for case in self.cases])
-        facts, known = (torch.cat(part).repeat_interleave(repeats, 0) for part in zip(*measured, strict=True))
-        reader.fit(summaries, facts, known, self.settings.model.layout_ridge)
+        fit_reader(reader, self.cohort, self.cases, measured, self.settings.model.layout_ridge)
 
     @cached_property
     def frequencies(self) -> Tensor:
