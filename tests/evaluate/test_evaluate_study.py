@@ -10,6 +10,8 @@ import pytest
 
 from guidegen.atomic import hash_file
 from guidegen.errors import GuideGenError
+from guidegen.evaluate.features import RANDOM
+from guidegen.evaluate.fidelity import describe_protocol
 from guidegen.evaluate.run import evaluate_study, list_outputs
 from guidegen.evaluate.settings import EVALUATIONS
 from guidegen.study import Study
@@ -114,3 +116,17 @@ def test_losses_case_by_case_give_intervals_and_totals_alone_do_not(evaluated: S
     assert stages["latent_generator"]["loss"]["n"] == 3
     assert stages["contrast_autoencoder"]["loss"] == {"value": 0.4, "low": None, "high": None, "n": 1, "unit": "loss"}
     assert all(stage["better"] for stage in stages.values())
+
+
+def test_fidelity_says_what_its_distances_rest_on(evaluated: Study) -> None:
+    found = read(evaluated, "fidelity")
+    grid, protocol = evaluated.config.prepare.grid, found["protocol_features"]
+    assert {protocol[name] for name in ("planes", "volume", "clips", "labels")} == {RANDOM}
+    assert (protocol["ct_grid"], protocol["label_grid"]) == ([2 * grid] * 3, [grid] * 3)
+    assert found["protocol"]["seed"] == evaluated.config.study.seed
+    settings = evaluated.config.evaluate.model_dump(mode="json")
+    assert found["protocol"]["settings"] == settings
+    networks = evaluated.config.evaluate.networks.model_copy(update={"planes": "networks/planes.pt"})
+    evaluate = evaluated.config.evaluate.model_copy(update={"networks": networks})
+    named = describe_protocol(Study(evaluated.root, evaluated.config.model_copy(update={"evaluate": evaluate})))
+    assert (named["planes"], named["volume"]) == ("networks/planes.pt", RANDOM)
