@@ -17,7 +17,14 @@ from guidegen.segment.cases import list_real, list_training
 from guidegen.segment.external import list_external
 from guidegen.segment.run import segment_arm
 from guidegen.segment.settings import ArmSettings, ExternalSettings, SegmentSettings
-from guidegen.segment.training import FINETUNE_RATE, build_network, plan_courses, predict_labels
+from guidegen.segment.training import (
+    FINETUNE_RATE,
+    build_network,
+    load_segmenter,
+    plan_courses,
+    predict_labels,
+    save_weights,
+)
 from guidegen.study import Study
 from guidegen.tables import write_tsv
 
@@ -97,12 +104,17 @@ def test_fine_tuned_arm_learns_from_synthetic_cases_first_and_then_from_real_one
 @pytest.mark.parametrize(
     ("backend", "side", "filters"), [("segresnet", 32, 8), ("dynunet", 32, 8), ("swinunetr", 64, 12)]
 )
-def test_every_network_segments_onto_the_label_grid(backend: str, side: int, filters: int) -> None:
+def test_every_network_segments_onto_the_label_grid_and_survives_saving(
+    backend: str, side: int, filters: int, tmp_path: Path
+) -> None:
     settings = SegmentSettings.model_validate({"backend": backend, "patch": side, "filters": filters})
     network = build_network(settings, 5)
-    labels = predict_labels(network, np.zeros((side,) * 3, np.float32), settings)
+    ct = np.random.default_rng(0).uniform(-1, 1, (side,) * 3).astype(np.float32)
+    labels = predict_labels(network, ct, settings)
     assert labels.shape == (side // 2,) * 3
     assert labels.max() < 5
+    save_weights(tmp_path, network)
+    assert np.array_equal(predict_labels(load_segmenter(tmp_path, settings, 5), ct, settings), labels)
 
 
 def test_grid_that_a_network_cannot_take_is_said_before_training(study: Study) -> None:
