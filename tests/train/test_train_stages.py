@@ -4,49 +4,25 @@ import csv
 import json
 import shutil
 from collections import Counter
-from dataclasses import replace
 from itertools import pairwise, product
 
 import numpy as np
 import pytest
 import torch
+from fresh_stages import build_stage
 from safetensors.numpy import load_file
-from torch.nn import functional
 
 from guidegen.atomic import hash_file
 from guidegen.errors import GuideGenError
 from guidegen.manifest import read_manifest
 from guidegen.models.contrast_autoencoder import ContrastAutoencoder
-from guidegen.models.latent_generator import LatentGenerator
-from guidegen.models.layout import measure_layout
-from guidegen.models.prompt_reader import summarise_text
-from guidegen.models.semantic_synthesizer import SemanticSynthesizer
 from guidegen.stages import NETWORKS
 from guidegen.study import Study
 from guidegen.train.cohort import Cohort, CohortCase
-from guidegen.train.contrast_autoencoder import ContrastAutoencoderStage
 from guidegen.train.engine import make_averaging, set_learning_rate
-from guidegen.train.latent_generator import LatentGeneratorStage
 from guidegen.train.order import pick_cases, spread_cases
 from guidegen.train.run import TRAINERS, list_inputs
-from guidegen.train.semantic_synthesizer import SemanticSynthesizerStage
 from guidegen.train.settings import OptimizationSettings
-
-
-def build_stage(name: str, study: Study):
-    """Return a stage with fresh weights."""
-    torch.manual_seed(1)
-    cohort, settings = Cohort.load(study), getattr(study.config.train, name)
-    if name == "semantic_synthesizer":
-        return SemanticSynthesizerStage(
-            SemanticSynthesizer(settings.model, cohort.bind(), cohort.states("")), cohort, settings, 0
-        )
-    if name == "contrast_autoencoder":
-        return ContrastAutoencoderStage(ContrastAutoencoder(settings.model, cohort.bind()), cohort, settings, 0)
-    rows = read_manifest(study.manifest("results", "models", "latents"))
-    latents = {row["case"]: study.root / row["path"] for row in rows}
-    model = LatentGenerator(settings.model, cohort.bind(), 4, cohort.states(""))
-    return LatentGeneratorStage(model, cohort, latents, settings, 0)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -87,46 +63,6 @@ def test_weighted_classes_do_not_become_more_frequent(losses, trained_study, mon
     assert guess.grad is not None
     share = (stage.class_weights * frequencies.float() / frequencies.sum()).clamp(min=1e-6)
     assert (guess.grad.abs() / (share / share.sum())).max() < 0.05
-
-
-def test_stage_one_learns_from_true_layouts_and_a_regression_that_reads_them(trained_study, monkeypatch):
-    cohort, settings = Cohort.load(study := Study.load(trained_study)), study.config.train.semantic_synthesizer
-    settings = settings.model_copy(update={"model": settings.model.model_copy(update={"layout": True})})
-    stage = SemanticSynthesizerStage(SemanticSynthesizer(settings.model, cohort.bind()), cohort, settings, 1)
-    batch = stage.draw_batch(0)
-    true = measure_layout(batch.labels, len(stage.model.binding.classes))[0]
-    read = stage.model.layout(summarise_text(batch.conditions.text, batch.conditions.tokens))
-    assert (read - true)[..., 0].abs().mean() < 0.5 * (true[..., 0] - true[..., 0].mean()).abs().mean()
-    shown = []
-    forward = stage.model.forward
-    monkeypatch.setattr(
-        stage.model, "forward", lambda *args, layout: (shown.append(layout), forward(*args, layout=layout))[1]
-    )
-    assert stage(batch, 0.0)["loss"].requires_grad
-    assert torch.equal(shown[0], true)
-
-
-def test_stage_three_learns_from_true_enhancement_and_a_regression_that_reads_it(trained_study, monkeypatch):
-    study = Study.load(trained_study)
-    settings = study.config.train.latent_generator
-    settings = settings.model_copy(update={"model": settings.model.model_copy(update={"enhancement": True})})
-    train = study.config.train.model_copy(update={"latent_generator": settings})
-    stage = build_stage("latent_generator", replace(study, config=study.config.model_copy(update={"train": train})))
-    batch = stage.draw_batch(0)
-    true = stage.model.measure_enhancement(batch.latents, batch.labels)
-    read = stage.model.enhancement(summarise_text(batch.conditions.text, batch.conditions.tokens))
-    there = functional.one_hot(batch.labels.flatten(1), true.shape[1] + 1)[..., :-1].sum(1) > 20
-    assert (read - true)[there].abs().mean() < 0.5 * (true[there] - true[there].mean(0)).abs().mean()
-    shown = []
-    forward = stage.model.forward
-
-    def spy(*args, enhancement):
-        shown.append(enhancement)
-        return forward(*args, enhancement=enhancement)
-
-    monkeypatch.setattr(stage.model, "forward", spy)
-    assert stage(batch, 0.0)["loss"].requires_grad
-    assert torch.equal(shown[0], true)
 
 
 def test_small_organs_count_more_in_stage_three(trained_study, monkeypatch):

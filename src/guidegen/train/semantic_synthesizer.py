@@ -15,6 +15,7 @@ from guidegen.models.layout import measure_layout
 from guidegen.models.prompt_reader import PromptReader
 from guidegen.models.semantic_synthesizer import SemanticSynthesizer
 from guidegen.seeds import derive_rng, derive_seed
+from guidegen.train.augmentation import turn_and_shift
 from guidegen.train.cohort import HELD_OUT, Cohort, CohortCase, measure_frequencies
 from guidegen.train.facts import fit_reader
 from guidegen.train.order import pick_cases, pick_prompt, spread_cases
@@ -77,7 +78,16 @@ class SemanticSynthesizerStage(nn.Module):
     def draw_batch(self, index: int) -> LabelBatch:
         """Return training batch number `index`."""
         cases = pick_cases(self.cases, self.settings.optimization.batch, index, self.seed, STAGE, self.cohort.shares)
-        return self.make_batch(cases, [pick_prompt(case, index, self.seed) for case in cases])
+        batch = self.make_batch(cases, [pick_prompt(case, index, self.seed) for case in cases])
+        settings = self.settings.augmentation
+        if not settings.rotation and not settings.shift:
+            return batch
+        pairs = zip(cases, batch.labels, strict=True)
+        rngs = (derive_rng(self.seed, "augmentation", STAGE, case.case, index) for case in cases)
+        changed = [
+            turn_and_shift(part, case.spacing, settings, rng) for (case, part), rng in zip(pairs, rngs, strict=True)
+        ]
+        return batch._replace(labels=torch.stack(changed))
 
     def _fit_layout(self, reader: PromptReader) -> None:
         """Fit the regression that reads the layout to all training prompts."""

@@ -51,11 +51,22 @@ class OptimizationSettings(Section):
     """How many held-out cases (validation and test) the held-out loss is measured on."""
 
 
+class AugmentationSettings(Section):
+    """Random changes of a training case, other ones each time; never a mirror image, which would be wrong anatomy."""
+
+    rotation: float = Field(0.0, ge=0, le=30)
+    """Largest rotation about each axis (degrees)."""
+    shift: float = Field(0.0, ge=0, le=0.25)
+    """Largest shift along each axis, as a share of the grid."""
+
+
 class SemanticSynthesizerTraining(Section):
     """Stage I."""
 
     model: SemanticSynthesizerSettings = SemanticSynthesizerSettings()  # type: ignore[call-arg]
     """Network, diffusion and switches."""
+    augmentation: AugmentationSettings = AugmentationSettings()  # type: ignore[call-arg]
+    """Changes of the label maps. Stage II sees random crops (`crop`), and stage III stored latents as they are."""
     optimization: OptimizationSettings = OptimizationSettings(steps=200_000, batch=4, learning_rate=1e-4)  # type: ignore[call-arg]
     """How it is trained."""
 
