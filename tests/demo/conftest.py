@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from guidegen.study import Study
 
@@ -27,5 +26,4 @@ def trained() -> TrainedModels:
     root = Path(os.environ.get("GUIDEGEN_DEMO") or CLONE / "studies" / "demo")
     if not (root / "results" / "models" / "latent_generator" / "model.json").is_file():
         pytest.skip(f"{root} has no trained models: run `make demo`, or set GUIDEGEN_DEMO to a finished study")
-    torch.set_num_threads(os.cpu_count() or 1)
     return TrainedModels(Study.load(root.resolve()))

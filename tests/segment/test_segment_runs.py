@@ -1,7 +1,10 @@
 """Set sizes, seeds, fine-tuning, networks and external test sets."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel
@@ -10,6 +13,7 @@ import pytest
 from fabricated_set import with_arms
 from pydantic import ValidationError
 
+from guidegen.atomic import hash_file
 from guidegen.errors import GuideGenError
 from guidegen.evaluate.segmentation import evaluate_segmentation
 from guidegen.prepare.cohort import read_cohort
@@ -99,6 +103,25 @@ def test_fine_tuned_arm_learns_from_synthetic_cases_first_and_then_from_real_one
     assert {row["status"] for row in rows} == {"ok"}
     steps = (study.root / "results/segmentation/finetuned/curves.csv").read_text().splitlines()
     assert steps[-1].startswith(f"{study.config.segment.steps},validation_dice,")
+
+
+SAVE = """
+import sys, torch
+from pathlib import Path
+from guidegen.segment.settings import SegmentSettings
+from guidegen.segment.training import build_network, save_weights
+torch.manual_seed(0)
+save_weights(Path(sys.argv[1]), build_network(SegmentSettings(backend="dynunet", filters=8), 5))
+"""
+
+
+def test_weights_have_the_same_bytes_in_every_process(tmp_path: Path) -> None:
+    for name in ("1", "2"):
+        (tmp_path / name).mkdir()
+        environment = {**os.environ, "PYTHONHASHSEED": name}
+        subprocess.run([sys.executable, "-c", SAVE, str(tmp_path / name)], env=environment, check=True)
+    one, other = (hash_file(tmp_path / name / "model.safetensors") for name in ("1", "2"))
+    assert one == other
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from monai.losses.dice import DiceCELoss
 from monai.networks.nets.dynunet import DynUNet
 from monai.networks.nets.segresnet import SegResNet
 from monai.networks.nets.swin_unetr import SwinUNETR
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from guidegen.errors import GuideGenError
@@ -228,12 +228,17 @@ def validate(network: nn.Module, volumes: Volumes, settings: SegmentSettings, cl
 
 
 def save_weights(folder: Path, network: nn.Module) -> None:
-    """Write model.safetensors; weights that a network holds twice, as DynUNet does, are written once."""
-    save_model(network, str(folder / "model.safetensors"))
+    """Write model.safetensors, with the same bytes in every process.
+
+    Weights that a network holds twice, as DynUNet does, are written twice: `safetensors.torch.save_model` would write
+    them once, but name them in an order that changes with the process.
+    """
+    weights = {name: value.detach().cpu().clone().contiguous() for name, value in network.state_dict().items()}
+    save_file(weights, folder / "model.safetensors")
 
 
 def load_segmenter(folder: Path, settings: SegmentSettings, classes: int) -> nn.Module:
     """Load a segmenter that `save_weights` wrote."""
     network = build_network(settings, classes)
-    load_model(network, folder / "model.safetensors")
+    network.load_state_dict(load_file(folder / "model.safetensors"), strict=True)
     return network.to("cuda" if torch.cuda.is_available() else "cpu")
