@@ -22,7 +22,7 @@ from guidegen.train.contrast_autoencoder import ContrastAutoencoderStage
 from guidegen.train.order import spread_cases
 
 PROMPTS, SEEDS, OTHERS = 4, 8, 1000
-BATCHES = 8
+BATCHES = 48
 
 
 class TrainedModels:
@@ -83,19 +83,23 @@ class TrainedModels:
         return latents, kept, self.compare_cts(self.decode(self.draw_latents(OTHERS)), kept)
 
     def find_gradient(self, contrast_window: bool, first: int = 0) -> Tensor:
-        """Return the mean gradient of stage II's reconstruction losses on some training crops, on one axis.
+        """Return the direction of the mean gradient of stage II's reconstruction losses on some training crops.
 
-        Crops are the same for all calls; `first` seeds windows and noise. No discriminators: they are not in the model.
+        Its length is 1, so that a loss that is only larger changes nothing. Crops are the same for all calls; `first`
+        seeds windows and noise. Without discriminators, which are not in the stored model.
         """
         settings = self.study.config.train.contrast_autoencoder
         model = settings.model.model_copy(update={"contrast_window": contrast_window, "adversarial_weight": 0.0})
         settings = settings.model_copy(update={"model": model})
         stage = ContrastAutoencoderStage(self.autoencoder, self.cohort, settings, self.study.config.study.seed)
+        self.autoencoder.requires_grad_(True)
         self.autoencoder.zero_grad()
         for index in range(BATCHES):
             torch.manual_seed(first + index)
             (stage(stage.draw_batch(index), 0.0)["loss"] / BATCHES).backward()
-        return torch.cat([p.grad.flatten() for p in self.autoencoder.parameters() if p.grad is not None])
+        self.autoencoder.requires_grad_(False)
+        gradient = torch.cat([p.grad.flatten() for p in self.autoencoder.parameters() if p.grad is not None])
+        return gradient / gradient.norm()
 
 
 @contextmanager
