@@ -13,8 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 COUNT = re.compile(r"^([a-z_]+)\s+(\d+)$")
+STARTED = re.compile(r"^(?:local)?rule ([a-z_]+):")
 FINISHED = re.compile(r"^Finished jobid: \d+ \(Rule: ([a-z_]+)\)")
 KEPT_LINES = 60
+FEW = 4
+"""Jobs of rules with at most this many may take long: they are told when they start, too."""
 
 
 def follow_workflow(command: list[str], root: Path, environment: Mapping[str, str]) -> int:
@@ -50,7 +53,7 @@ def follow_workflow(command: list[str], root: Path, environment: Mapping[str, st
 
 
 class _Lines:
-    """Progress as plain lines: one per finished job, not more than one every few seconds."""
+    """Progress as plain lines: one per finished job, at most one every two seconds, and one per start of a few."""
 
     def __init__(self) -> None:
         self.total: dict[str, int] = {}
@@ -63,10 +66,16 @@ class _Lines:
         elif match := FINISHED.match(line):
             self.done[match[1]] = self.done.get(match[1], 0) + 1
             self._show(match[1])
+        elif (match := STARTED.match(line)) and 0 < self.total.get(match[1], 0) <= FEW:
+            self._tell_start(match[1])
         elif line.startswith("Cancelled "):
             print(line, file=sys.stderr)
         elif line.startswith("Nothing to be done"):
             print("Nothing to be done: everything is current.", file=sys.stderr)
+
+    def _tell_start(self, rule: str) -> None:
+        if rule != "all":
+            print(f"[{time.monotonic() - self.start:6.0f} s] {rule} started", file=sys.stderr, flush=True)
 
     def _show(self, rule: str) -> None:
         total, done, now = self.total.get("total", 0), sum(self.done.values()), time.monotonic()
@@ -89,6 +98,9 @@ class _Bars(_Lines):
         super().read(line)
         if (match := COUNT.match(line)) and match[1] not in ("total", "all", *self.tasks):
             self.tasks[match[1]] = self.progress.add_task(match[1].replace("_", " "), total=int(match[2]))
+
+    def _tell_start(self, rule: str) -> None:
+        pass
 
     def _show(self, rule: str) -> None:
         if rule in self.tasks:

@@ -47,8 +47,12 @@ class Study:
 
     @classmethod
     def load(cls, root: Path) -> "Study":
-        """Open the study in `root`. Raises GuideGenError where the config is missing or wrong."""
+        """Open the study in `root`. Raises GuideGenError where config or folder are wrong."""
         root = root.resolve()
+        if (root / "pyproject.toml").is_file() and (root / "src" / "guidegen").is_dir():
+            raise GuideGenError(
+                f"{root}: the clone of the project, not a study; name a study folder, e.g. --study studies/demo"
+            )
         study = cls(root, load_config(root / "config" / "config.yaml"))
         _ = study.collections
         return study

@@ -69,3 +69,8 @@ def test_a_shard_lies_beside_its_manifest_and_its_state_in_neither_git_nor_dvc(r
     assert shard.state.is_relative_to(root / ".guidegen")
     assert shard.orphans.is_relative_to(root / ".guidegen")
     assert shard.state != shard.orphans
+
+
+def test_the_clone_is_no_study() -> None:
+    with pytest.raises(GuideGenError, match=r"the clone of the project, not a study; name a study folder"):
+        Study.load(CONFIG.parent)

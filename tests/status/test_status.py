@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from guidegen.cluster.queue import parse_elapsed
+from guidegen.status.display import _render_head
 from guidegen.status.plan import plan_jobs
 from guidegen.status.snakemake_log import parse_run, read_last_run
-from guidegen.status.snapshot import STATES, Snapshot, take_snapshot
+from guidegen.status.snapshot import STATES, PhaseStatus, Snapshot, take_snapshot
 from guidegen.study import Study
 
 STAMP = "[Sun Nov 22 23:55:37 2026]"
@@ -183,3 +184,13 @@ def test_missing_study_is_one_clear_error(tmp_path: Path, call) -> None:
 )
 def test_elapsed_times_of_slurm(text: str, seconds: int) -> None:
     assert parse_elapsed(text) == seconds
+
+
+def test_time_left_is_unknown_where_no_job_that_remains_was_timed() -> None:
+    told = {}
+    for left, untimed in ((0.0, ["train"]), (300.0, ["train"]), (300.0, [])):
+        phase = PhaseStatus("train", dict.fromkeys(STATES, 0) | {"pending": 2}, 0, None, None)
+        told[left, bool(untimed)] = str(_render_head(Snapshot("s", "r", "running", [phase], [], [], left, untimed)))
+    assert "time left unknown: train (no finished job to judge by)" in told[0.0, True]
+    assert "about 5 min left, without train" in told[300.0, True]
+    assert told[300.0, False].endswith("about 5 min left")

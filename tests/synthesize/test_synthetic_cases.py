@@ -16,6 +16,7 @@ from guidegen.prepare.cohort import read_cohort
 from guidegen.study import Study
 from guidegen.synthesize.batches import LARGEST_BATCH, BatchSampler, fit_batch
 from guidegen.synthesize.cases import CaseMaker, hash_settings
+from guidegen.synthesize.command import _describe_case
 from guidegen.synthesize.plan import CaseRequest, plan_set, read_plan
 from guidegen.synthesize.prompts import check_prompt, list_notes
 from guidegen.synthesize.run import synthesize_prompts, synthesize_shard
@@ -213,6 +214,17 @@ def test_a_case_that_fails_is_a_row_and_the_others_are_made(made, tmp_path: Path
     assert "not finite" in rows[0]["reason"]
 
 
+def test_the_command_says_which_gates_a_case_failed(made, tmp_path: Path) -> None:
+    study, _ = made
+    rows = make(study, tmp_path / "out", "3 cm mass in the prostate")
+    said = _describe_case(tmp_path / "out", rows[0])
+    sidecar = json.loads((tmp_path / "out" / rows[0]["sidecar_path"]).read_text())
+    failed = {name: gate["details"] for name, gate in sidecar["gates"].items() if gate["passed"] is False}
+    assert failed, "models with random weights pass no gate"
+    assert all(f"{name} ({', '.join(details)})" in said for name, details in failed.items())
+    assert "no class for the prostate" in said
+
+
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [
@@ -220,6 +232,7 @@ def test_a_case_that_fails_is_a_row_and_the_others_are_made(made, tmp_path: Path
         ("?!", "--prompt is empty"),
         ("kidney " * 1429, "has 10002 characters, at most 2000"),
         ("Left kidney removed, 3 cm mass in the left kidney.", "contradicts itself"),
+        ("healthy torso, no tumor, 10 cm mass in the right kidney", "it says 'no tumor' and asks for a mass"),
     ],
 )
 def test_prompts_without_sense_are_refused(prompt: str, message: str) -> None:
@@ -233,6 +246,7 @@ def test_prompts_without_sense_are_refused(prompt: str, message: str) -> None:
         ("68-year-old woman, 3 cm mass in the left kidney, chest to pelvis", []),
         ("ασθενής χωρίς ευρήματα", ["prompts are read in English"]),
         ("Patientin mit unklarem Befund", ["no statement understood"]),
+        ("no mass in the liver, 3 cm mass in the left kidney", []),
         ("3 cm mass in the prostate", ["no class for the prostate"]),
         ("CT of the chest, broken sternum and a thyroid gland nodule", ["not where", "'sternum'", "'thyroid gland'"]),
     ],

@@ -105,6 +105,16 @@ def test_a_figure_is_explained_by_its_own_arm(whole: Study, call: Call) -> None:
         explain_file(whole, f"{name}#arms/dise")
 
 
+def test_the_tree_is_whole_without_a_terminal_and_names_the_licence_of_the_series(whole: Study, call: Call) -> None:
+    path = next(whole.root.glob("results/synthetic/train/s*/*.ct.nii.gz")).relative_to(whole.root)
+    lines = call("version", "explain", path, "--study", whole.root).stdout.splitlines()
+    assert max(map(len, lines)) > 80
+    assert any("series" in line and "licence CC0 1.0" in line for line in lines)
+    collections = [line for line in lines if "collection " in line]
+    assert collections
+    assert all("licence" not in line and "doi 10." in line for line in collections if "(above)" not in line)
+
+
 def test_an_altered_file_is_explained_with_a_warning_and_a_foreign_one_refused(whole: Study, tmp_path: Path) -> None:
     path = sorted(whole.root.glob("data/ct/tcga_luad/s000/*.nii.gz"))[0]
     before = path.read_bytes()

@@ -82,6 +82,7 @@ def format_figure(figure: Mapping[str, Any] | None) -> str:
 
 def _share_facts(release: Release) -> dict[str, Any]:
     return {
+        "memorised": bool(release.tables.read_json("results/evaluation/memorisation.json")),
         "release": release,
         "study": release.study.config.study,
         "sources": release.sources,

@@ -41,9 +41,12 @@ def _render_head(snapshot: Snapshot) -> Text:
     if total and done == total:
         text.append("; whether they are current: guidegen run -- -n")
     elif snapshot.left_s is not None:
-        text.append(f"; about {format_seconds(snapshot.left_s)} left")
-        if snapshot.untimed:
-            text.append(f", without {', '.join(snapshot.untimed)} (no finished job to judge by)")
+        untimed = f"{', '.join(snapshot.untimed)} (no finished job to judge by)" if snapshot.untimed else ""
+        if not untimed or snapshot.left_s >= 1:
+            text.append(f"; about {format_seconds(snapshot.left_s)} left")
+            text.append(f", without {untimed}" if untimed else "")
+        else:
+            text.append(f"; time left unknown: {untimed}")
     return text
 
 

@@ -1,5 +1,6 @@
 """`guidegen synthesize`."""
 
+import json
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -96,13 +97,26 @@ def _run_prompts(
     if layout is Layout.PLAIN:
         rows = synthesize_prompts(study, prompts, count, out, seed)
         for row in rows:
-            typer.echo(str(out / row["path"]) if row["status"] == "ok" else f"{row['case']}: failed: {row['reason']}")
+            typer.echo(_describe_case(out, row))
         return
     parent = out.resolve().parent
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=parent) as folder:
         synthesize_prompts(study, prompts, count, Path(folder), seed)
         _write_layout(study, layout, Path(folder), [Path(folder) / "cases.tsv"], out)
+
+
+def _describe_case(out: Path, row: dict[str, str]) -> str:
+    if row["status"] != "ok":
+        return f"{row['case']}: failed: {row['reason']}"
+    sidecar = json.loads((out / row["sidecar_path"]).read_text(encoding="utf-8"))
+    failed = [
+        f"{name} ({', '.join(gate.get('details', ()))})"
+        for name, gate in sidecar["gates"].items()
+        if gate["passed"] is False
+    ]
+    told = [*sidecar["notes"], *([f"failed gates: {'; '.join(failed)}"] if failed else [])]
+    return "\n    ".join([str(out / row["path"]), *told])
 
 
 def _list_manifests(study: Study, name: str) -> list[Path]:

@@ -19,6 +19,10 @@ from guidegen.tables import read_tsv
 LONGEST_PROMPT = 2000
 FOREIGN_SHARE = 0.3
 """With a larger share of letters beyond the Latin alphabet, a text that says nothing is called foreign."""
+DENIED_MASS = re.compile(
+    r"\b(?:no|without(?: an?)?) (?:tumou?rs?|mass(?:es)?|lesions?)\b(?! (?:in|of|at|on|elsewhere|other|beyond)\b)", re.I
+)
+"""All masses, not those of a place."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,10 @@ def check_prompt(text: str, place: str) -> Prompt:
     if len(tidy) > LONGEST_PROMPT:
         raise GuideGenError(f"{place} has {len(tidy)} characters, at most {LONGEST_PROMPT} are read")
     stated = read_statements(tidy)
-    if found := find_contradictions(stated):
+    found = find_contradictions(stated)
+    if stated.tumour and (denied := DENIED_MASS.search(tidy)):
+        found.append(f"it says '{denied[0]}' and asks for a mass")
+    if found:
         raise GuideGenError(f"{place} contradicts itself: {'; '.join(found)}")
     values = stated.model_dump(mode="json")
     return Prompt(tidy, {key: value for key, value in values.items() if value not in (None, [])})

@@ -1,10 +1,13 @@
 """`guidegen version explain | affected | withdraw | repair`: where data comes from, where it went, setting it right."""
 
 import json
+import sys
 from pathlib import Path
 
 import typer
 
+WIDE = 1000
+"""Columns without a terminal."""
 STUDY = typer.Option(Path("."), "--study", help="Study folder.")
 
 
@@ -41,7 +44,8 @@ def explain(
     if as_json:
         typer.echo(json.dumps(explanation.as_json(), indent=1))
     else:
-        console = Console(soft_wrap=True)
+        # a tree is cut at the width, which is 80 where there is no terminal
+        console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
         console.print(explanation.draw_tree())
         for source in explanation.list_sources():
             licences, dois = ", ".join(source["licences"]), " ".join(f"https://doi.org/{doi}" for doi in source["dois"])

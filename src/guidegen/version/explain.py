@@ -201,7 +201,9 @@ def _find_problem(study: Study, subject: Node, path: str, makers: dict[str, Row]
 
 
 def _label(node: Node, makers: dict[str, Row]) -> str:
-    facts = [f"{name} {node.facts[name]}" for name in SHOWN_FACTS if node.facts.get(name) not in (None, "", "ok")]
+    # a collection's licence is that of the public one; what holds for a file is its series' (phantoms have their own)
+    names = [name for name in SHOWN_FACTS if name != "licence" or node.kind != "collection"]
+    facts = [f"{name} {node.facts[name]}" for name in names if node.facts.get(name) not in (None, "", "ok")]
     row = makers.get(node.table)
     job = f" [dim]({row['phase']}, {row['start']}, code {row['code_commit'][:12]})[/dim]" if row else ""
     return escape(_name(node) + (": " + ", ".join(facts) if facts else "")) + job
