@@ -14,10 +14,11 @@ neither fuses nor waits.
 
 import argparse
 import itertools
+import math
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,11 +76,16 @@ class Figure:
     """Bytes: of the GPU, or without one the largest resident memory of this process so far."""
     work: Work
 
+    @property
+    def told(self) -> str:
+        """The seconds, or that there was not enough memory."""
+        return "out of memory" if math.isinf(self.seconds) else f"{self.seconds:.3g}"
+
     def describe(self, card: Card) -> str:
         """Return a row of a Markdown table."""
         bound = card.bound(self.work)
         return (
-            f"| {self.name} | {self.seconds:.3g} | {1 / self.seconds:.3g} | {self.peak / GIB:.1f} | "
+            f"| {self.name} | {self.told} | {1 / self.seconds:.3g} | {self.peak / GIB:.1f} | "
             f"{self.work.operations / 1e12:.3g} | {self.work.moved / 1e9:.3g} | "
             f"{self.work.operations / card.operations:.3g} | {self.work.moved / card.bandwidth:.3g} | "
             f"{bound / self.seconds:.0%} |"
@@ -109,20 +115,31 @@ def time_rounds(run: Callable[[], object], rounds: int) -> tuple[float, int]:
     return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def time_or_give_up(run: Callable[[], object], rounds: int) -> tuple[float, int]:
+    """Return what `time_rounds` does, and infinite seconds where the GPU's memory is too small."""
+    try:
+        return time_rounds(run, rounds)
+    except torch.OutOfMemoryError:
+        torch.cuda.empty_cache()
+        return math.inf, torch.cuda.get_device_properties().total_memory
+
+
 def _wait() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
-def measure_training(study: Study, name: str, rounds: int) -> list[Figure]:
-    """Return the figures of one optimizer step of a stage; of stage II with crops and with whole volumes."""
+def measure_training(study: Study, name: str, rounds: int) -> Iterator[Figure]:
+    """Yield the figures of one optimizer step of a stage; of stage II with crops and with whole volumes.
+
+    Where the memory is too small, the seconds are infinite.
+    """
     settings = getattr(study.config.train, name)
     optimization = settings.optimization
     places = {name: optimization.steps - 1}
     if name == "contrast_autoencoder" and settings.model.crop:
         crops = int(optimization.steps * (1 - settings.model.whole_share)) - 1
         places = {f"{name}, crops": max(0, crops), f"{name}, whole volumes": optimization.steps - 1}
-    figures = []
     for title, step in places.items():
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
@@ -137,13 +154,12 @@ def measure_training(study: Study, name: str, rounds: int) -> list[Figure]:
                     training.compute_gradients(batches, step, turn)
                 training.update_weights()
 
-            seconds, peak = time_rounds(take_step, rounds)
+            seconds, peak = time_or_give_up(take_step, rounds)
         cost = count_batch(study, name, step / optimization.steps)
         share = 1.0 if optimization.precision == "32-true" else MIXED_SHARE
         work = Work(cost.work.operations, cost.work.moved * share) * optimization.accumulate
-        figures.append(Figure(f"training step, {title}", seconds, peak, work))
+        yield Figure(f"training step, {title}", seconds, peak, work)
         del stage, training, batches, take_step
-    return figures
 
 
 def measure_case(study: Study, rounds: int) -> Figure:
@@ -161,18 +177,17 @@ def measure_case(study: Study, rounds: int) -> Figure:
         labels = first.sample(*conditions, seeds=[0])
         second.decode(third.sample(labels, *conditions, seeds=[0]), labels)
 
-    seconds, peak = time_rounds(draw, rounds)
+    seconds, peak = time_or_give_up(draw, rounds)
     side = 2 * study.config.prepare.grid
     work = count_sample(study)
     return Figure(f"case of {side}³ voxels", seconds, peak, Work(work.operations, work.moved * MIXED_SHARE))
 
 
-def measure(study: Study, rounds: int) -> list[Figure]:
-    """Return all figures."""
-    return [
-        *itertools.chain.from_iterable(measure_training(study, name, rounds) for name in NETWORKS),
-        measure_case(study, max(1, rounds // 3)),
-    ]
+def measure(study: Study, rounds: int) -> Iterator[Figure]:
+    """Yield all figures, each when it is measured."""
+    for name in NETWORKS:
+        yield from measure_training(study, name, rounds)
+    yield measure_case(study, max(1, rounds // 3))
 
 
 def rows() -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The mathematics of categorical diffusion."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -120,6 +121,14 @@ def test_schedule_falls_from_one_to_almost_nothing():
     assert SCHEDULE[0] == 1
     assert (SCHEDULE[1:] < SCHEDULE[:-1]).all()
     assert 0 < SCHEDULE[-1] < 1e-4
+
+
+def test_schedule_is_the_cosine_of_nichol_and_dhariwal():
+    """ᾱ_t = f(t) / f(0) with f(t) = cos²(π/2 · (t/T + 0.008) / 1.008)."""
+    steps = len(SCHEDULE) - 1
+    for t in (1, steps // 4, steps // 2, 3 * steps // 4):
+        wanted = math.cos((t / steps + 0.008) / 1.008 * math.pi / 2) ** 2 / math.cos(0.008 / 1.008 * math.pi / 2) ** 2
+        assert float(SCHEDULE[t]) == pytest.approx(wanted, abs=1e-6)
 
 
 def test_noised_labels_follow_the_transition_kernel():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny import BINDING, CLASSES, CONDITIONING, EMPTY, GENERATOR, SYNTHESIZER, make_states, shake
+from tiny import BINDING, CLASSES, CONDITIONING, EMPTY, GENERATOR, SYNTHESIZER, UNET, make_states, shake
 
 from guidegen.errors import GuideGenError
 from guidegen.models.latent_generator import LatentGenerator
@@ -23,11 +23,11 @@ def make_generator(**changes) -> LatentGenerator:
     return shake(LatentGenerator(GENERATOR.model_copy(update=changes), BINDING, 3, EMPTY))  # type: ignore[return-value]
 
 
-def predict(model, text=PROMPT, spacing=SPACING, coverage=COVERAGE) -> torch.Tensor:
+def predict(model, text=PROMPT, spacing=SPACING, coverage=COVERAGE, shift=0) -> torch.Tensor:
     """Return the output of either model for one fixed input."""
     conditions = model.conditioning.pack([text], [spacing], [coverage])
     generator = torch.Generator().manual_seed(3)
-    labels = torch.randint(len(CLASSES), (1, 16, 16, 16), generator=generator)
+    labels = torch.randint(len(CLASSES), (1, 16, 16, 16), generator=generator).roll(shift, 1)
     times = torch.tensor([60])
     with torch.inference_mode():
         if isinstance(model, SemanticSynthesizer):
@@ -62,6 +62,59 @@ BOTH = pytest.mark.parametrize("make", [make_synthesizer, make_generator])
 def test_every_condition_changes_the_output(make, changes):
     model = make()
     assert (predict(model, **changes) - predict(model)).abs().max() > 1e-3
+
+
+def test_the_label_map_changes_the_velocity():
+    model = make_generator()
+    assert (predict(model, shift=2) - predict(model)).abs().max() > 1e-3
+
+
+@BOTH
+def test_every_level_hears_its_own_responses_one_by_one(make):
+    """Not only their mean, which the time embedding carries: cross-attention reads each of them."""
+    model = make()
+    attends = [side <= UNET.attention_grid for side in (model.binding.grid >> level for level in range(2))]
+    respond = model.conditioning.injection.forward
+    kept = predict(model)
+    for level in range(len(UNET.channels)):
+        for change in ("mean", "single"):
+
+            def alter(text, tokens, level=level, change=change):
+                responses = respond(text, tokens)
+                push = torch.ones_like(responses[level])
+                if change == "single":
+                    push[:, 0], push[:, 1:] = 1, -1 / (push.shape[1] - 1)
+                responses[level] = responses[level] + 3 * push
+                return responses
+
+            model.conditioning.injection.forward = alter
+            changed = (predict(model) - kept).abs().max()
+            if change == "mean" or attends[level]:
+                assert changed > 1e-4, (level, change)
+    model.conditioning.injection.forward = respond
+
+
+@BOTH
+def test_padding_of_the_prompt_has_no_part_in_the_answers(make):
+    model = make()
+    long = make()
+    long.conditioning.max_tokens += 7
+    assert torch.allclose(predict(model), predict(long), atol=1e-5)
+
+
+@BOTH
+def test_guidance_is_linear_in_what_the_prompt_adds(make):
+    model = make()
+    conditions = model.conditioning.pack([PROMPT], [SPACING], [COVERAGE])
+    generator = torch.Generator().manual_seed(3)
+    labels = torch.randint(len(CLASSES), (1, 16, 16, 16), generator=generator)
+    with torch.inference_mode():
+        if isinstance(model, SemanticSynthesizer):
+            none, one, three = (model._predict_guided(labels, 60, conditions, g, 1.0) for g in (0.0, 1.0, 3.0))
+        else:
+            noisy = torch.randn(1, 3, 8, 8, 8, generator=generator)
+            none, one, three = (model._predict_guided(noisy, 60, labels, conditions, g) for g in (0.0, 1.0, 3.0))
+    assert torch.allclose(three, none + 3 * (one - none), atol=1e-4)
 
 
 @BOTH

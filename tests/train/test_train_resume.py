@@ -75,7 +75,8 @@ def test_killed_training_ends_at_the_same_bytes(stage, goals, trained_study, cop
     assert read_results(root, stage) == wanted, f"(exit code, steps) of the kills: {kills}"
 
 
-def test_told_to_stop_it_leaves_a_checkpoint_and_asks_for_requeue(trained_study, copy_study):
+@pytest.mark.parametrize("told", [signal.SIGUSR1, signal.SIGTERM])
+def test_told_to_stop_it_leaves_a_checkpoint_and_asks_for_requeue(told, trained_study, copy_study):
     stage = "semantic_synthesizer"
     root = copy_study(trained_study).root
     forget_stage(root, stage)
@@ -83,10 +84,10 @@ def test_told_to_stop_it_leaves_a_checkpoint_and_asks_for_requeue(trained_study,
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and count_steps(root, stage) < 1:
         time.sleep(0.005)
-    process.send_signal(signal.SIGUSR1)
-    _, message = process.communicate()
+    process.send_signal(told)
+    _, message = process.communicate(timeout=30)
     assert process.returncode == 75, message
-    assert "stopped by SIGUSR1 after step" in message
+    assert f"stopped by {told.name} after step" in message
     assert not (root / "results" / "models" / f"{stage}.tsv").exists()
     assert 0 < count_steps(root, stage) < 8
     TRAINERS[stage](Study.load(root))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from guidegen.errors import GuideGenError
+from guidegen.scripts import load_script
 from guidegen.seeds import derive_rng
 
 WIDTHS = (8, 16, 16)
@@ -80,7 +81,7 @@ def load_network(file: str, study: Path, dimensions: int) -> FeatureNetwork:
     """
     if not file:
         return RandomNetwork(dimensions)
-    network = load_script(file, study)
+    network = load_script(study / file, "evaluate.networks")
 
     def extract(images: Tensor) -> Tensor:
         found = network(images)
@@ -90,18 +91,6 @@ def load_network(file: str, study: Path, dimensions: int) -> FeatureNetwork:
         return found.flatten(2).mean(2) if found.ndim > 2 else found
 
     return extract
-
-
-def load_script(file: str, study: Path) -> nn.Module:
-    """Load a TorchScript file. Raises GuideGenError where it is missing or none."""
-    path = study / file
-    if not path.is_file():
-        raise GuideGenError(f"{path}: no such file; `evaluate.networks` names a TorchScript file, or nothing")
-    try:
-        return torch.jit.load(path, map_location="cpu").eval()
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise GuideGenError(f"{path}: no TorchScript (`torch.jit.save` writes it): {reason}") from None
 
 
 def window_ct(ct: np.ndarray, window: tuple[float, float]) -> Tensor:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from guidegen.evaluate.bootstrap import Figure, draw_weights, estimate_mean
-from guidegen.evaluate.features import load_script, window_ct
+from guidegen.evaluate.features import window_ct
 from guidegen.evaluate.volumes import Volume
+from guidegen.scripts import load_script
 from guidegen.seeds import derive_rng
 from guidegen.study import Study
 
@@ -67,7 +68,7 @@ def compare_perceptually(
         sources: all real cases by case id; `group` of a generated case names the one that its prompt was taken from.
     """
     settings = study.config.evaluate
-    network = load_script(settings.networks.lpips, study.root)
+    network = load_script(study.root / settings.networks.lpips, "evaluate.networks")
     pairs = [(case, sources[case.group]) for case in cases if case.group in sources]
     rng = derive_rng(study.config.study.seed, "evaluate", "lpips", "floor")
     floor = [(test[i], test[j]) for i, j in draw_pairs(test, max(len(pairs), 2), rng)]

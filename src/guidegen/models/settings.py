@@ -151,7 +151,8 @@ class ContrastAutoencoderSettings(Section):
     discriminator_layers: int = Field(3, ge=1)
     """Layers of both discriminators."""
     perceptual: str = "none"
-    """Perceptual loss: `none`, or a TorchScript file that maps windowed slices (B, 1, X, Y) to a list of features."""
+    """Perceptual loss: `none`, or a TorchScript file in the study that maps windowed slices (B, 1, X, Y) to a list of
+    features, e.g. of VGG or RadImageNet; networks for volumes (MedicalNet) do not fit."""
     perceptual_weight: float = Field(0.1, ge=0)
     """Weight of the perceptual loss."""
     crop: int | None = Field(128, ge=16, multiple_of=8)

@@ -13,6 +13,7 @@ from torch.nn import functional
 from guidegen.models.contrast_autoencoder import ContrastAutoencoder
 from guidegen.models.contrast_window import apply_window, draw_windows
 from guidegen.models.settings import ContrastAutoencoderSettings
+from guidegen.scripts import load_script
 from guidegen.seeds import derive_rng
 from guidegen.train.cohort import HELD_OUT, Cohort, CohortCase
 from guidegen.train.order import pick_cases, spread_cases
@@ -71,7 +72,11 @@ class ContrastAutoencoderStage(nn.Module):
         self.settings, self.seed, self.cohort = settings, seed, cohort
         self.discriminators = Discriminators(settings.model)
         self.adversarial = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
-        self.perceptual = load_perceptual(settings.model.perceptual)
+        # in a list, so that its weights are in no checkpoint
+        self.perceptual: list[nn.Module] = []
+        if settings.model.perceptual != "none":
+            path = cohort.study.root / settings.model.perceptual
+            self.perceptual.append(load_script(path, f"train.{STAGE}.model.perceptual"))
         self.cases = cohort.select(STAGE)
         self.held_out = spread_cases(cohort.select(STAGE, HELD_OUT), settings.optimization.held_out_cases)
 
@@ -119,8 +124,8 @@ class ContrastAutoencoderStage(nn.Module):
         if settings.contrast_window:
             losses["window"] = functional.l1_loss(fake, real)
             total = total + settings.window_weight * losses["window"]
-        if self.perceptual is not None:
-            losses["perceptual"] = compare_features(self.perceptual, fake, real)
+        for network in self.perceptual:
+            losses["perceptual"] = compare_features(network.to(fake.device), fake, real)
             total = total + settings.perceptual_weight * losses["perceptual"]
         if settings.adversarial_weight and share >= settings.adversarial_start:
             losses |= self._compute_adversarial(real, fake)
@@ -192,13 +197,6 @@ class ContrastAutoencoderStage(nn.Module):
         found = np.concatenate(latents)
         model.latent_mean.copy_(torch.from_numpy(found.mean((0, 2, 3, 4))))
         model.latent_std.copy_(torch.from_numpy(found.std((0, 2, 3, 4)).clip(min=1e-6)))
-
-
-def load_perceptual(path: str) -> nn.Module | None:
-    """Return the frozen feature network of a TorchScript file, None for `none`."""
-    if path == "none":
-        return None
-    return torch.jit.load(path, map_location="cpu").eval().requires_grad_(False)
 
 
 def compare_features(network: nn.Module, fake: Tensor, real: Tensor) -> Tensor:

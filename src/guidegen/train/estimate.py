@@ -94,6 +94,7 @@ def count_batch(study: Study, name: str, share: float) -> BatchCost:
         checkpoint_activations(stage)
     if name == "contrast_autoencoder":
         stage.adversarial = _LeastSquares()
+        stage.perceptual.clear()  # a file's network takes tensors with values only, and is not counted
     weights = {parameter.untyped_storage()._cdata for parameter in stage.parameters()}
     kept: dict[int, int] = {}
 

@@ -217,6 +217,8 @@ def _plan_run(study: Study, stage: str, settings: OptimizationSettings, draw: Wr
     train, parts = study.config.train, [code_hash("train", "models"), hash_labels(study.labels)]
     parts.append(study.config.hash_sections(f"train.{stage}", "train.collection_shares", "prepare"))
     parts += [hash_file(path) for path in list_inputs(study, stage)]
+    perceptual = study.root / train.contrast_autoencoder.model.perceptual
+    parts += [hash_file(perceptual)] if stage == "contrast_autoencoder" and perceptual.is_file() else []
     fingerprint = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
     state = study.state_folder("results", "models", stage)
     others = [path.name for path in state.iterdir() if path.is_dir() and path.name != fingerprint]
