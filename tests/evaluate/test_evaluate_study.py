@@ -71,6 +71,15 @@ def test_noisier_arm_is_worse_and_the_pairing_shows_it(evaluated: Study) -> None
     }
 
 
+def test_difference_of_the_means_over_organs_is_that_of_the_arms(evaluated: Study) -> None:
+    tree, organ = read(evaluated, "segmentation"), "mean of organs"
+    arms = {arm: figures[organ]["value"] for arm, figures in tree["arms"]["dice"].items()}
+    for pair, figures in tree["differences"]["dice"].items():
+        other, one = pair.split(" − ")
+        assert figures[organ]["value"] == pytest.approx(arms[other] - arms[one], abs=2e-6)
+        assert figures[organ]["low"] <= figures[organ]["value"] <= figures[organ]["high"]
+
+
 def test_missing_structure_in_one_arm_lowers_it_and_is_not_dropped(evaluated: Study, tmp_path: Path) -> None:
     root = tmp_path / "study"
     shutil.copytree(evaluated.root, root)

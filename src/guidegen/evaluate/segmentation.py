@@ -170,7 +170,7 @@ def _compare_arms(scores: Scores, weights: np.ndarray, table: LabelTable, classe
         values = {arm: scores[arm][metric] for arm in arms}
         by_arm[metric] = {arm: _list_structures(values[arm], weights, unit, table, classes) for arm in arms}
         differences[metric] = {
-            f"{arms[b]} − {arms[a]}": _list_structures(values[arms[b]] - values[arms[a]], weights, unit, table, classes)
+            f"{arms[b]} − {arms[a]}": _list_differences(values[arms[a]], values[arms[b]], weights, unit, table, classes)
             for a in range(len(arms))
             for b in range(a + 1, len(arms))
         }
@@ -186,7 +186,25 @@ def _list_structures(
     organs = [k for k in classes if names[k] != TUMOUR and np.isfinite(values[:, k]).any()]
     if not organs:
         return {ALL: Figure(None, None, None, 0, unit).to_json(), **found}
-    plain = float(_average_known(values[:, organs]).mean())
-    drawn = np.nanmean(average(values[:, organs], weights), 1)
     cases = int(np.isfinite(values[:, organs]).any(1).sum())
-    return {ALL: summarise(plain, drawn, cases, unit).to_json(), **found}
+    return {ALL: summarise(*_average_organs(values[:, organs], weights), cases, unit).to_json(), **found}
+
+
+def _list_differences(
+    one: np.ndarray, other: np.ndarray, weights: np.ndarray, unit: str, table: LabelTable, classes: Sequence[int]
+) -> dict[str, Any]:
+    """Figures of `other` − `one`, patient by patient per structure; for the mean over organs, of their means.
+
+    An organ that a patient lacks counts only in the arm that drew it, which single structures cannot pair.
+    """
+    found = _list_structures(other - one, weights, unit, table, classes)
+    organs = [k for k in classes if k != table.ids.get(TUMOUR) and np.isfinite(one[:, k] + other[:, k]).any()]
+    if not organs:
+        return found
+    (plain, drawn), (other_plain, other_drawn) = (_average_organs(part[:, organs], weights) for part in (one, other))
+    return {**found, ALL: summarise(other_plain - plain, other_drawn - drawn, found[ALL]["n"], unit).to_json()}
+
+
+def _average_organs(values: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the mean over organs of their means over patients (patients, organs), and the same of each resample."""
+    return float(_average_known(values).mean()), np.nanmean(average(values, weights), 1)
