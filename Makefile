@@ -35,7 +35,7 @@ help: ## Show this list
 	.venv-crate/bin/python -m pip install --quiet --disable-pip-version-check -r envs/crate-validator.txt
 	@touch $@
 
-demo: .venv/ready ## Run the whole study on the embedded archive (about 17 minutes on two cores) and say where the report is
+demo: .venv/ready ## Run the whole study on the embedded archive (about 20 minutes on two cores, installation included) and say where the report is
 	@test -f $(DEMO)/config/config.yaml || $(BIN)/guidegen init $(DEMO) --preset demo >/dev/null
 	$(BIN)/guidegen run --study $(DEMO) $(if $(OPTIONS),-- $(OPTIONS))
 

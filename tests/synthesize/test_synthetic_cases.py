@@ -247,11 +247,13 @@ def test_prompts_without_sense_are_refused(prompt: str, message: str) -> None:
         ("ασθενής χωρίς ευρήματα", ["prompts are read in English"]),
         ("Patientin mit unklarem Befund", ["no statement understood"]),
         ("no mass in the liver, 3 cm mass in the left kidney", []),
+        ("no mass effect, no other lesions, 3 cm mass in the left kidney", []),
         ("3 cm mass in the prostate", ["no class for the prostate"]),
         ("CT of the chest, broken sternum and a thyroid gland nodule", ["not where", "'sternum'", "'thyroid gland'"]),
     ],
 )
 def test_what_the_models_cannot_heed_is_said(study: Study, prompt: str, notes: list[str]) -> None:
+    check_prompt(prompt, "--prompt")
     told = list_notes(prompt, study.labels)
     assert len(told) == len(notes), told
     for part, text in zip(notes, told, strict=True):

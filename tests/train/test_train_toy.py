@@ -129,6 +129,16 @@ def load_benchmark(name: str):
     return module
 
 
+def test_gpu_script_goes_on_past_a_step_that_does_not_fit():
+    gpu = load_benchmark("gpu")
+
+    def fail():
+        raise torch.OutOfMemoryError
+
+    seconds, peak = gpu.time_or_give_up(fail, 1)
+    assert "| out of memory |" in gpu.Figure("step", seconds, peak, gpu.Work(1.0, 1.0)).describe(gpu.CARDS["H200"])
+
+
 def test_gpu_script_runs_on_a_cpu():
     gpu = load_benchmark("gpu")
     figures = gpu.measure(make_study(), 1)

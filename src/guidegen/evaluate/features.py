@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from guidegen.errors import GuideGenError
-from guidegen.scripts import load_script
 from guidegen.seeds import derive_rng
+from guidegen.torchscript import load_script
 
 WIDTHS = (8, 16, 16)
 CELLS = 2

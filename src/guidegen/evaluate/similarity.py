@@ -10,9 +10,9 @@ from torch import Tensor
 from guidegen.evaluate.bootstrap import Figure, draw_weights, estimate_mean
 from guidegen.evaluate.features import window_ct
 from guidegen.evaluate.volumes import Volume
-from guidegen.scripts import load_script
 from guidegen.seeds import derive_rng
 from guidegen.study import Study
+from guidegen.torchscript import load_script
 
 KERNEL, SIGMA = 5, 1.0
 WEIGHTS = (0.0448, 0.2856, 0.3001)

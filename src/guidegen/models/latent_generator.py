@@ -117,10 +117,12 @@ class LatentGenerator(nn.Module):
         shares = self.pool_labels(labels)
         volume = torch.cat([noisy, shares], 1)
         if self.enhancement is not None:
-            told = self.enhancement(summarise_text(conditions.text, conditions.tokens))
-            means = (told if enhancement is None else enhancement) * self.conditioning.show_facts(conditions)[
-                :, None, None
-            ]
+            read = (
+                self.enhancement(summarise_text(conditions.text, conditions.tokens))
+                if enhancement is None
+                else enhancement
+            )
+            means = read * self.conditioning.show_facts(conditions).view(-1, 1, 1)
             # not of the background, which is air, fat and muscle
             volume = torch.cat([volume, torch.einsum("bcxyz,bcl->blxyz", shares[:, 1:-1], means[:, 1:])], 1)
         return self.unet(volume, times.float(), responses, embedding).float()

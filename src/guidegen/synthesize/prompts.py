@@ -19,10 +19,8 @@ from guidegen.tables import read_tsv
 LONGEST_PROMPT = 2000
 FOREIGN_SHARE = 0.3
 """With a larger share of letters beyond the Latin alphabet, a text that says nothing is called foreign."""
-DENIED_MASS = re.compile(
-    r"\b(?:no|without(?: an?)?) (?:tumou?rs?|mass(?:es)?|lesions?)\b(?! (?:in|of|at|on|elsewhere|other|beyond)\b)", re.I
-)
-"""All masses, not those of a place."""
+DENIED_MASS = re.compile(r"\b(?:no|without(?: an?)?) (?:tumou?rs?|mass(?:es)?|lesions?)(?=\s*(?:[.,;:]|$))", re.I)
+"""All masses: neither those of a place (`no mass in the liver`) nor other findings (`no mass effect`)."""
 
 
 @dataclass(frozen=True)

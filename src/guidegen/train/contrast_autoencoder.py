@@ -13,8 +13,8 @@ from torch.nn import functional
 from guidegen.models.contrast_autoencoder import ContrastAutoencoder
 from guidegen.models.contrast_window import apply_window, draw_windows
 from guidegen.models.settings import ContrastAutoencoderSettings
-from guidegen.scripts import load_script
 from guidegen.seeds import derive_rng
+from guidegen.torchscript import load_script
 from guidegen.train.cohort import HELD_OUT, Cohort, CohortCase
 from guidegen.train.order import pick_cases, spread_cases
 from guidegen.train.settings import ContrastAutoencoderTraining

@@ -16,8 +16,8 @@ from guidegen.models.latent_generator import LatentGenerator
 from guidegen.models.prompt_reader import PromptReader
 from guidegen.seeds import derive_rng, derive_seed
 from guidegen.train.cohort import HELD_OUT, Cohort, CohortCase, measure_frequencies
-from guidegen.train.facts import fit_reader
 from guidegen.train.order import pick_cases, pick_prompt, spread_cases
+from guidegen.train.prompt_facts import fit_reader
 from guidegen.train.settings import LatentGeneratorTraining
 
 STAGE = "latent_generator"

@@ -17,8 +17,8 @@ from guidegen.models.semantic_synthesizer import SemanticSynthesizer
 from guidegen.seeds import derive_rng, derive_seed
 from guidegen.train.augmentation import turn_and_shift
 from guidegen.train.cohort import HELD_OUT, Cohort, CohortCase, measure_frequencies
-from guidegen.train.facts import fit_reader
 from guidegen.train.order import pick_cases, pick_prompt, spread_cases
+from guidegen.train.prompt_facts import fit_reader
 from guidegen.train.settings import SemanticSynthesizerTraining
 
 STAGE = "semantic_synthesizer"
@@ -82,11 +82,10 @@ class SemanticSynthesizerStage(nn.Module):
         settings = self.settings.augmentation
         if not settings.rotation and not settings.shift:
             return batch
-        pairs = zip(cases, batch.labels, strict=True)
-        rngs = (derive_rng(self.seed, "augmentation", STAGE, case.case, index) for case in cases)
-        changed = [
-            turn_and_shift(part, case.spacing, settings, rng) for (case, part), rng in zip(pairs, rngs, strict=True)
-        ]
+        changed = []
+        for case, labels in zip(cases, batch.labels, strict=True):
+            rng = derive_rng(self.seed, "augmentation", STAGE, case.case, index)
+            changed.append(turn_and_shift(labels, case.spacing, settings, rng))
         return batch._replace(labels=torch.stack(changed))
 
     def _fit_layout(self, reader: PromptReader) -> None:
