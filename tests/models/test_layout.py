@@ -84,17 +84,3 @@ def test_the_layout_is_shown_only_where_text_and_injection_are_on(switch, same):
     assert np.array_equal(one, other) == same
     model.layout.bias.view(C, 4)[:, 0] = 0
     assert np.array_equal(one, model.sample([make_states(1)], [None], [None], [3], steps=2)) == bool(switch)
-
-
-def test_layout_survives_saving(tmp_path):
-    torch.manual_seed(0)
-    model = shake(SemanticSynthesizer(LAYOUT, BINDING, EMPTY))
-    assert isinstance(model, SemanticSynthesizer)
-    assert model.layout is not None
-    model.layout.bias.fill_(0.25)
-    model.save(tmp_path)
-    again = SemanticSynthesizer.load(tmp_path)
-    assert again.layout is not None
-    assert torch.equal(again.layout.bias, model.layout.bias)
-    options = [[make_states(1)], [None], [None], [3]]
-    assert np.array_equal(again.sample(*options, steps=2), model.eval().sample(*options, steps=2))

@@ -1,10 +1,13 @@
 """The regression that reads facts from prompts."""
 
+import pytest
 import torch
-from tiny import BINDING, CLASSES, make_states
+from tiny import BINDING, CLASSES, EMPTY, GENERATOR, SYNTHESIZER, make_states
 
 from guidegen.models.knowledge_injection import pack_text
+from guidegen.models.latent_generator import LatentGenerator
 from guidegen.models.prompt_reader import PromptReader, summarise_text
+from guidegen.models.semantic_synthesizer import SemanticSynthesizer
 
 C, E = len(CLASSES), BINDING.text_width
 
@@ -32,3 +35,18 @@ def test_padding_has_no_part_in_the_summary():
     short, long = (summarise_text(*pack_text([states], length)) for length in (len(states), len(states) + 5))
     assert short.shape == (1, 2 * states.shape[1])
     assert torch.allclose(short, long)
+
+
+@pytest.mark.parametrize("switch", ["layout", "enhancement"])
+def test_what_reads_the_prompt_is_stored_with_the_model(switch, tmp_path):
+    if switch == "layout":
+        model = SemanticSynthesizer(SYNTHESIZER.model_copy(update={switch: True}), BINDING, EMPTY)
+    else:
+        model = LatentGenerator(GENERATOR.model_copy(update={switch: True}), BINDING, 3, EMPTY)
+    reader = getattr(model, switch)
+    reader.weight.normal_()
+    reader.bias.normal_()
+    model.save(tmp_path)
+    again = getattr(type(model).load(tmp_path), switch)
+    assert torch.equal(again.weight, reader.weight)
+    assert torch.equal(again.bias, reader.bias)
