@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 COUNT = re.compile(r"^([a-z_]+)\s+(\d+)$")
 STARTED = re.compile(r"^(?:local)?rule ([a-z_]+):")
+LOG = re.compile(r"^    log: (\S+)")
 FINISHED = re.compile(r"^Finished jobid: \d+ \(Rule: ([a-z_]+)\)")
 KEPT_LINES = 60
 FEW = 4
@@ -58,6 +59,7 @@ class _Lines:
     def __init__(self) -> None:
         self.total: dict[str, int] = {}
         self.done: dict[str, int] = {}
+        self.starting = ""
         self.start = self.last = time.monotonic()
 
     def read(self, line: str) -> None:
@@ -66,16 +68,17 @@ class _Lines:
         elif match := FINISHED.match(line):
             self.done[match[1]] = self.done.get(match[1], 0) + 1
             self._show(match[1])
-        elif (match := STARTED.match(line)) and 0 < self.total.get(match[1], 0) <= FEW:
+        elif match := STARTED.match(line):
+            self.starting = match[1]
+        elif (match := LOG.match(line)) and 0 < self.total.get(self.starting, 0) <= FEW:
             self._tell_start(match[1])
         elif line.startswith("Cancelled "):
             print(line, file=sys.stderr)
         elif line.startswith("Nothing to be done"):
             print("Nothing to be done: everything is current.", file=sys.stderr)
 
-    def _tell_start(self, rule: str) -> None:
-        if rule != "all":
-            print(f"[{time.monotonic() - self.start:6.0f} s] {rule} started", file=sys.stderr, flush=True)
+    def _tell_start(self, log: str) -> None:
+        print(f"[{time.monotonic() - self.start:6.0f} s] started, see {log}", file=sys.stderr, flush=True)
 
     def _show(self, rule: str) -> None:
         total, done, now = self.total.get("total", 0), sum(self.done.values()), time.monotonic()
@@ -99,7 +102,7 @@ class _Bars(_Lines):
         if (match := COUNT.match(line)) and match[1] not in ("total", "all", *self.tasks):
             self.tasks[match[1]] = self.progress.add_task(match[1].replace("_", " "), total=int(match[2]))
 
-    def _tell_start(self, rule: str) -> None:
+    def _tell_start(self, log: str) -> None:
         pass
 
     def _show(self, rule: str) -> None:

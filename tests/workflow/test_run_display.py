@@ -15,9 +15,11 @@ total         15
 
 rule convert:
     input: a
+    log: logs/convert/tcga_luad-s000.log
 Finished jobid: 3 (Rule: convert)
 rule train:
     output: b
+    log: logs/train/contrast_autoencoder.log
 Finished jobid: 4 (Rule: train)
 """
 
@@ -29,5 +31,5 @@ def test_jobs_are_told_when_they_end_and_long_ones_when_they_start(capsys) -> No
         display.read(line)
     told = [re.sub(r"^\[.*? s\] ", "", line) for line in capsys.readouterr().err.splitlines()]
     assert told[0] == "1/15 jobs, convert 1/12"
-    assert told[1] == "train started"
-    assert "convert started" not in told
+    assert told[1] == "started, see logs/train/contrast_autoencoder.log"
+    assert not any("logs/convert" in line for line in told)
